@@ -1,0 +1,73 @@
+/* The cryptography port. One provider is linked: OpenSSL natively (libcrypto.c), the host's own in
+ * WebAssembly. No primitive is ever written here.
+ *
+ * Keys and results are the caller's buffers; every provider wipes its own intermediates. A function
+ * returning void cannot fail: a provider that cannot do its work stops the program, because
+ * carrying on without cryptography is worse. */
+#ifndef CRYPTO_CRYPTO_H
+#define CRYPTO_CRYPTO_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/host.h"
+
+#define X25519_LEN       32
+#define AEAD_KEY_LEN     32
+#define AEAD_TAG_LEN     16
+#define BLAKE2S_LEN      32
+#define BLAKE2S_MAC_LEN  16
+#define SHA256_LEN       32
+#define XAEAD_NONCE_LEN  24
+
+/* X25519 (RFC 7748). SECRET need not be clamped. */
+void x25519_public(uint8_t pub[static X25519_LEN], const uint8_t secret[static X25519_LEN]);
+/* ERR_INVALID, and zeros in OUT, when the shared secret would be all zero (low-order point). */
+enum err x25519(uint8_t out[static X25519_LEN], const uint8_t secret[static X25519_LEN],
+                const uint8_t pub[static X25519_LEN]) MUST_CHECK;
+/* A fresh clamped private key from RNG. */
+void x25519_generate(uint8_t secret[static X25519_LEN], const struct rng *rng);
+
+/* BLAKE2s-256 (RFC 7693) over two spans in sequence; either may be empty. */
+void blake2s(uint8_t out[static BLAKE2S_LEN], struct span a, struct span b);
+/* Keyed BLAKE2s with a 16-byte result (WireGuard's Mac); KEY of 1..32 bytes. */
+void blake2s_mac(uint8_t out[static BLAKE2S_MAC_LEN], struct span key, struct span in);
+/* HMAC-BLAKE2s-256 (WireGuard's Hmac). */
+void hmac_blake2s(uint8_t out[static BLAKE2S_LEN], struct span key, struct span in);
+/* WireGuard's Kdf1..3: HKDF over HMAC-BLAKE2s; T2 and T3 may be NULL (T3 needs T2). The outputs
+ * may alias KEY. */
+void kdf_blake2s(uint8_t t1[static BLAKE2S_LEN], uint8_t *t2, uint8_t *t3, struct span key,
+                 struct span in);
+
+void sha256(uint8_t out[static SHA256_LEN], struct span in);
+void hmac_sha256(uint8_t out[static SHA256_LEN], struct span key, struct span in);
+void hmac_sha1(uint8_t out[static 20], struct span key, struct span in);
+
+/* A ChaCha20-Poly1305 key (RFC 8439) made ready for many messages. Not for concurrent use. */
+struct aead;
+/* NULL when out of memory. The key is copied. */
+struct aead *aead_new(const uint8_t key[static AEAD_KEY_LEN]);
+/* Wipes; NULL is allowed. */
+void aead_free(struct aead *a);
+/* Nonce: 4 zero bytes, then COUNTER little endian (WireGuard 5.4.6, Noise 5.1). Seals LEN bytes at
+ * P in place and writes the tag behind them: P needs LEN + AEAD_TAG_LEN bytes. */
+void aead_seal(struct aead *a, uint64_t counter, uint8_t *p, size_t len, struct span ad);
+/* Opens LEN bytes (tag included) at P in place. ERR_AUTH and unspecified contents at P on failure.
+ * The plain text is LEN - AEAD_TAG_LEN bytes. */
+enum err aead_open(struct aead *a, uint64_t counter, uint8_t *p, size_t len,
+                   struct span ad) MUST_CHECK;
+
+/* The same, for one message with a key used once (handshakes). */
+void aead_seal_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,
+                    size_t len, struct span ad);
+enum err aead_open_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,
+                        size_t len, struct span ad) MUST_CHECK;
+
+/* XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), in place as above. */
+void xaead_seal(const uint8_t key[static AEAD_KEY_LEN],
+                const uint8_t nonce[static XAEAD_NONCE_LEN], uint8_t *p, size_t len,
+                struct span ad);
+enum err xaead_open(const uint8_t key[static AEAD_KEY_LEN],
+                    const uint8_t nonce[static XAEAD_NONCE_LEN], uint8_t *p, size_t len,
+                    struct span ad) MUST_CHECK;
+
+#endif
