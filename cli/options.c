@@ -1,0 +1,163 @@
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int fail(int code, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("warren: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	return code;
+}
+
+bool option_number(const char *name, const char *text, unsigned long max, unsigned long *out)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end || errno || v > max) {
+		fail(EXIT_USAGE, "--%s: '%s' is not a number from 0 to %lu", name, text, max);
+		return false;
+	}
+	*out = v;
+	return true;
+}
+
+static void print_help(const struct command *command, const struct option_spec *options)
+{
+	printf("usage: warren %s%s%s\n\n%s\n", command->name, *command->usage ? " " : "",
+	       command->usage, command->summary);
+	if (options->name)
+		printf("\noptions (each may also be set as WARREN_NAME in the environment):\n");
+	for (const struct option_spec *o = options; o->name; o++) {
+		char left[48];
+
+		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->argument ? " " : "",
+		         o->argument ? o->argument : "");
+		printf("  %-26s %s", left, o->help);
+		if (o->value && *o->value)
+			printf(" (default %s)", *o->value);
+		putchar('\n');
+	}
+}
+
+static void from_environment(const struct option_spec *o)
+{
+	char name[64] = "WARREN_";
+	size_t n = strlen(name);
+	const char *value;
+
+	for (const char *p = o->name; *p && n < sizeof(name) - 1; p++)
+		name[n++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+	name[n] = '\0';
+	value = getenv(name);
+	if (!value || !*value)
+		return;
+	if (o->value)
+		*o->value = value;
+	else
+		*o->flag = strcmp(value, "0") != 0 && strcmp(value, "false") != 0;
+}
+
+static const struct option_spec *find(const struct option_spec *options, const char *word,
+                                      const char **inline_value)
+{
+	size_t n = strcspn(word, "=");
+
+	*inline_value = word[n] ? word + n + 1 : NULL;
+	for (; options->name; options++)
+		if (strlen(options->name) == n && strncmp(options->name, word, n) == 0)
+			return options;
+	return NULL;
+}
+
+/* Takes the option at argv[*i]; false, with a message, when it is wrong. */
+static bool take_option(const struct command *command, const struct option_spec *options, int argc,
+                        char **argv, int *i)
+{
+	const char *value, *word = argv[*i] + 2;
+	const struct option_spec *o = find(options, word, &value);
+
+	if (!o) {
+		fail(EXIT_USAGE, "%s: unknown option --%.*s; see warren %s --help", command->name,
+		     (int)strcspn(word, "="), word, command->name);
+		return false;
+	}
+	if (o->flag && value) {
+		fail(EXIT_USAGE, "%s: --%s takes no value", command->name, o->name);
+		return false;
+	}
+	if (o->flag) {
+		*o->flag = true;
+		return true;
+	}
+	if (!value && *i + 1 < argc)
+		value = argv[++*i];
+	if (!value || !*value) {
+		fail(EXIT_USAGE, "%s: --%s needs a value", command->name, o->name);
+		return false;
+	}
+	*o->value = value;
+	return true;
+}
+
+bool options_parse(const struct command *command, const struct option_spec *options, int argc,
+                   char **argv, const char **positional, int max, int *count, int *exit_code)
+{
+	bool only_positional = false;
+
+	*count = 0;
+	*exit_code = EXIT_USAGE;
+	for (const struct option_spec *o = options; o->name; o++)
+		if (!o->no_environment)
+			from_environment(o);
+	for (int i = 1; i < argc; i++) {
+		const char *word = argv[i];
+
+		if (only_positional || word[0] != '-' || !word[1]) {
+			if (*count == max) {
+				fail(EXIT_USAGE, "%s: unexpected argument '%s'; see warren %s --help",
+				     command->name, word, command->name);
+				return false;
+			}
+			positional[(*count)++] = word;
+			continue;
+		}
+		if (strcmp(word, "--") == 0) {
+			only_positional = true;
+			continue;
+		}
+		if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+			print_help(command, options);
+			*exit_code = EXIT_DONE;
+			return false;
+		}
+		if (word[1] != '-') {
+			/* The one short option is "-f", a flag that some commands define as "f". */
+			const char *unused;
+			const struct option_spec *o = find(options, word + 1, &unused);
+
+			if (!o || !o->flag || unused) {
+				fail(EXIT_USAGE, "%s: unknown option %s; see warren %s --help",
+				     command->name, word, command->name);
+				return false;
+			}
+			*o->flag = true;
+			continue;
+		}
+		if (!take_option(command, options, argc, argv, &i))
+			return false;
+	}
+	return true;
+}
