@@ -9,6 +9,7 @@ function(warren_module name)
   file(MAKE_DIRECTORY ${root})
   file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${root}/${name} SYMBOLIC)
   add_library(${name} STATIC ${M_SOURCES})
-  target_include_directories(${name} PUBLIC ${root})
+  # For #include "..." only: our linux/netlink.h must not stand in for the kernel's <linux/netlink.h>.
+  target_compile_options(${name} PUBLIC "SHELL:-iquote ${root}")
   target_link_libraries(${name} PUBLIC ${M_DEPENDS} PRIVATE warren_flags)
 endfunction()
