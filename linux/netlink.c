@@ -221,6 +221,40 @@ enum err netlink_route_remove(unsigned ifindex, const struct ip_prefix *dst)
 	return change_route(ifindex, dst, RTM_DELROUTE, 0);
 }
 
+static int take_route(const struct nlmsghdr *h, void *data)
+{
+	struct netlink_attrs attrs = netlink_attrs_of(h, sizeof(struct rtmsg));
+	unsigned *ifindex = data;
+
+	*ifindex = netlink_attrs_u32(&attrs, RTA_OIF, 0);
+	return MNL_CB_OK;
+}
+
+enum err netlink_route_get(const struct endpoint *dst, const struct ip_addr *source, uint32_t mark,
+                           unsigned *ifindex)
+{
+	struct exchange x;
+	struct rtmsg *m;
+	size_t len = ip_len(dst->ip.family);
+	enum err e;
+
+	*ifindex = 0;
+	exchange_init(&x, RTM_GETROUTE, NLM_F_ACK, sizeof(*m), &m);
+	m->rtm_family = af_of(&dst->ip);
+	m->rtm_dst_len = (uint8_t)(len * 8);
+	mnl_attr_put(x.request, RTA_DST, len, dst->ip.bytes);
+	if (source->family == dst->ip.family) {
+		m->rtm_src_len = (uint8_t)(len * 8);
+		mnl_attr_put(x.request, RTA_SRC, len, source->bytes);
+	}
+	if (dst->scope_id)
+		mnl_attr_put_u32(x.request, RTA_OIF, dst->scope_id);
+	if (mark)
+		mnl_attr_put_u32(x.request, RTA_MARK, mark);
+	e = exchange_run(&x, take_route, ifindex);
+	return e ? e : *ifindex ? ERR_OK : ERR_NOT_FOUND;
+}
+
 /* ---- the host's addresses ---- */
 
 #define LINKS_MAX 256 /* links of a host that take part; a host with more loses the rest */

@@ -30,6 +30,10 @@ enum err netlink_address_remove(unsigned ifindex, const struct ip_prefix *addres
 /* A route to DST through the link, added or replaced; host bits of DST are ignored. */
 enum err netlink_route_add(unsigned ifindex, const struct ip_prefix *dst) MUST_CHECK;
 enum err netlink_route_remove(unsigned ifindex, const struct ip_prefix *dst) MUST_CHECK;
+/* The link that a packet from SOURCE (IP_NONE: any) to DST would leave by, under the firewall mark
+ * MARK. ERR_NOT_FOUND and others when there is no route. */
+enum err netlink_route_get(const struct endpoint *dst, const struct ip_addr *source, uint32_t mark,
+                           unsigned *ifindex) MUST_CHECK;
 
 struct host_address {
 	struct ip_addr ip;
