@@ -1,0 +1,83 @@
+/* What the files of the colony machine share. */
+#ifndef MESH_COLONY_INTERNAL_H
+#define MESH_COLONY_INTERNAL_H
+
+#include "mesh/colony.h"
+
+#define COLONY_HOST        1
+#define ONLINE_FOR_NS      (60 * NS_PER_S)  /* three pings missed: offline */
+#define PROVISIONAL_NS     (15 * NS_PER_S)  /* to finish an enrolment in */
+#define ID_GUARD_S         180              /* a second key for an id waits this long */
+
+/* One peer of the colony: an agent, or a stranger that may become one. */
+struct colony_peer {
+	struct wg_peer *wg;
+	struct ip_addr link_local;
+	uint8_t public_key[WG_KEY_LEN];
+	struct allocation *row;     /* NULL while nothing is allocated */
+	bool provisional;           /* still on the colony's pre-shared key */
+	bool proven;                /* its first transport packet opened */
+	bool online;
+	uint64_t expires_ns;        /* provisional: when it must have finished */
+	uint64_t trial_ns;          /* called after a restart: until then, else TIME_NEVER */
+	uint8_t agent_nonce[32], colony_nonce[32];
+	bool has_nonces;
+};
+
+struct opener {
+	struct endpoint remote;
+	unsigned step;
+	uint64_t began_ns, next_ns;
+};
+
+struct answer {
+	char punch_id[MESH_PUNCH_ID_MAX];
+};
+
+struct colony {
+	struct colony_config cfg;
+	uint8_t psk[WG_KEY_LEN];
+	struct ip_addr link_local;
+	struct pool pool;
+	struct presence presence;
+	struct outbox out;
+
+	struct colony_peer **peers;
+	size_t peer_count, peer_cap, provisional_count;
+	uint64_t sweep_ns;      /* next look at the clock of leases and peers */
+	size_t call_next;       /* restart: the next peer to be called */
+	uint64_t call_ns;
+
+	struct rpc_request await_request, answer_request;
+	bool awaiting, answering;
+	uint64_t await_ns;
+	unsigned await_failures;
+	struct answer answers[COLONY_ANSWERS_MAX];
+	size_t answer_head, answer_count;
+	struct opener openers[COLONY_OPENERS_MAX];
+	size_t opener_count;
+
+	struct colony_stats stats;
+};
+
+/* colony.c */
+struct colony_peer *colony_peer_of(struct wg_peer *wg);
+struct colony_peer *colony_peer_add(struct colony *c, const uint8_t key[static WG_KEY_LEN],
+                                    uint64_t now);
+void colony_peer_drop(struct colony *c, struct colony_peer *p);
+/* The peer whose row this is, or NULL. */
+struct colony_peer *colony_peer_of_row(struct colony *c, const struct allocation *row);
+enum err colony_save(struct colony *c, const struct allocation *row);
+enum err colony_allow(struct colony *c, struct colony_peer *p);
+void colony_log(struct colony *c, enum log_level level, const char *msg, const char *agent_id);
+
+/* colony_enrol.c */
+void colony_unknown_key(struct colony *c, const struct wg_event *e, uint64_t now);
+
+/* colony_punch.c */
+void colony_punch_tick(struct colony *c, uint64_t now);
+uint64_t colony_punch_deadline(const struct colony *c);
+void colony_punch_reply(struct colony *c, const struct rpc_reply *r, uint64_t now);
+void colony_punch_restart(struct colony *c, uint64_t now);
+
+#endif

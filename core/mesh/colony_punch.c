@@ -1,0 +1,174 @@
+/* The colony's side of hole punching.
+ *
+ * Discovery hands us an agent's candidates. Before we answer, we open our own NAT towards each of
+ * them, so that the agent's handshake finds the way in. The openers must not reach the agent's own
+ * router: one that masquerades without filtering its WAN side would note "a connection from outside
+ * to this port" and give the agent's own datagrams another port from then on. So they carry a TTL
+ * that leaves our NAT and dies behind it. The agent speaks first with a full TTL; we only answer. */
+#include "mesh/colony_internal.h"
+
+#define AWAIT_WAIT_S       25
+#define AWAIT_RETRY_MAX_S  4   /* whoever waits for us should not wait for our backoff */
+#define OPENER_LEN         32  /* looks like a WireGuard keepalive of a session nobody has */
+
+static const struct {
+	uint8_t ttl;
+	uint16_t after_ms;
+} opener_steps[] = { { 2, 0 }, { 3, 500 }, { 4, 700 }, { 2, 1000 } };
+
+static void send_opener(struct colony *c, struct opener *o)
+{
+	uint8_t bytes[OPENER_LEN];
+
+	/* Type 4 with a random receiver index: no more than any eavesdropper expects to see. */
+	rng_fill(&c->cfg.rng, bytes, sizeof(bytes));
+	store_le32(bytes, 4);
+	memset(bytes + 8, 0, 8);
+	outbox_send(&c->out, &o->remote, bytes, sizeof(bytes), opener_steps[o->step].ttl);
+	o->step++;
+	if (o->step < ARRAY_LEN(opener_steps))
+		o->next_ns = o->began_ns + opener_steps[o->step].after_ms * NS_PER_MS;
+}
+
+static void open_towards(struct colony *c, const struct endpoint *remote, uint64_t now)
+{
+	struct opener *o = NULL;
+
+	for (size_t i = 0; i < c->opener_count && !o; i++)
+		if (endpoint_eq(&c->openers[i].remote, remote))
+			o = &c->openers[i];
+	if (!o) {
+		if (c->opener_count == COLONY_OPENERS_MAX)
+			return;
+		o = &c->openers[c->opener_count++];
+	}
+	*o = (struct opener){ .remote = *remote, .began_ns = now, .next_ns = now };
+	send_opener(c, o);
+}
+
+static void take_offer(struct colony *c, const struct punch_offer *offer, uint64_t now)
+{
+	struct answer *a;
+
+	if (c->answer_count == COLONY_ANSWERS_MAX)
+		return; /* the agent asks again */
+	for (size_t i = 0; i < offer->candidate_count; i++)
+		open_towards(c, &offer->candidates[i].endpoint, now);
+	a = &c->answers[(c->answer_head + c->answer_count++) % COLONY_ANSWERS_MAX];
+	memcpy(a->punch_id, offer->punch_id, sizeof(a->punch_id));
+	c->stats.punches++;
+	colony_log(c, LOG_INFO, "punching towards an agent", offer->agent_id);
+}
+
+static void common_request(struct colony *c, struct rpc_request *r, enum rpc_method method)
+{
+	memset(r, 0, sizeof(*r));
+	r->method = method;
+	r->is_colony = true;
+	memcpy(r->mesh_id, c->cfg.mesh_id, sizeof(r->mesh_id));
+	memcpy(r->public_key, c->cfg.public_key, sizeof(r->public_key));
+	r->lease = c->presence.lease;
+}
+
+static void send_answer(struct colony *c)
+{
+	struct rpc_request *r = &c->answer_request;
+	struct mesh_action *a = outbox_add(&c->out, MESH_CALL);
+
+	if (!a)
+		return;
+	common_request(c, r, RPC_ANSWER_PUNCH);
+	memcpy(r->punch_id, c->answers[c->answer_head].punch_id, sizeof(r->punch_id));
+	r->candidate_count = presence_candidates(&c->presence, r->candidates);
+	a->method = RPC_ANSWER_PUNCH;
+	a->request = r;
+	c->answering = true;
+}
+
+static void await(struct colony *c)
+{
+	struct rpc_request *r = &c->await_request;
+	struct mesh_action *a = outbox_add(&c->out, MESH_CALL);
+
+	if (!a)
+		return;
+	common_request(c, r, RPC_AWAIT_PUNCH);
+	r->wait_s = AWAIT_WAIT_S;
+	a->method = RPC_AWAIT_PUNCH;
+	a->request = r;
+	c->awaiting = true;
+}
+
+void colony_punch_tick(struct colony *c, uint64_t now)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < c->opener_count; i++) {
+		struct opener *o = &c->openers[i];
+
+		if (now >= o->next_ns)
+			send_opener(c, o);
+		if (o->step < ARRAY_LEN(opener_steps))
+			c->openers[kept++] = *o;
+	}
+	c->opener_count = kept;
+	if (!presence_registered(&c->presence))
+		return;
+	if (!c->awaiting && now >= c->await_ns)
+		await(c);
+	/* Without knowing what our NAT makes of the port, an answer would lead nowhere. */
+	if (!c->answering && c->answer_count && presence_settled(&c->presence))
+		send_answer(c);
+}
+
+uint64_t colony_punch_deadline(const struct colony *c)
+{
+	uint64_t d = TIME_NEVER;
+
+	for (size_t i = 0; i < c->opener_count; i++)
+		d = time_min(d, c->openers[i].next_ns);
+	if (presence_registered(&c->presence) && !c->awaiting)
+		d = time_min(d, c->await_ns);
+	return d;
+}
+
+static void answer_done(struct colony *c)
+{
+	c->answering = false;
+	c->answer_head = (c->answer_head + 1) % COLONY_ANSWERS_MAX;
+	c->answer_count--;
+}
+
+void colony_punch_reply(struct colony *c, const struct rpc_reply *r, uint64_t now)
+{
+	if (r->result == RPC_DENIED)
+		presence_register_again(&c->presence, now);
+	if (r->method == RPC_ANSWER_PUNCH) {
+		/* Not repeated on failure: the agent asks again, with fresh candidates. */
+		answer_done(c);
+		return;
+	}
+	c->awaiting = false;
+	if (r->result != RPC_OK) {
+		c->await_ns = now + backoff_ns(&c->cfg.rng, c->await_failures++, AWAIT_RETRY_MAX_S);
+		return;
+	}
+	c->await_failures = 0;
+	c->await_ns = now;
+	for (size_t i = 0; i < r->offer_count; i++)
+		take_offer(c, &r->offers[i], now);
+}
+
+void colony_punch_restart(struct colony *c, uint64_t now)
+{
+	if (c->awaiting) {
+		struct mesh_action *a = outbox_add(&c->out, MESH_CANCEL);
+
+		if (!a)
+			return;
+		a->method = RPC_AWAIT_PUNCH;
+	}
+	c->awaiting = false;
+	c->await_failures = 0;
+	c->await_ns = now;
+}
