@@ -25,8 +25,12 @@ struct interface_hooks {
 	void (*homeless)(void *ctx, struct wg_peer *peer, const uint8_t *p, size_t len,
 	                 uint64_t now);
 	/* Addresses, links or routes of the host changed. Already debounced (100 ms). Cached sources
-	 * have been forgotten by then. May be NULL. */
+	 * that are no good any more have been forgotten by then. May be NULL. */
 	void (*network_changed)(void *ctx, uint64_t now);
+	/* The interface ended from outside: its TUN device was deleted, or its configuration
+	 * socket was removed (what `wg-quick down` does). WHY is static text. The owner closes it.
+	 * May be NULL: it stays, useless. */
+	void (*gone)(void *ctx, const char *why);
 };
 
 struct interface_config {
@@ -34,6 +38,10 @@ struct interface_config {
 	uint32_t mtu;         /* 0: 1420 */
 	uint16_t listen_port; /* 0: any; the kernel's choice stays while the interface lives */
 	bool hold_unknown;
+	/* A plain interface, as `warren wg` runs it: it must have its configuration socket, and it
+	 * neither sends nor receives while its link is down, as the kernel's WireGuard. Others go on
+	 * without the socket, with a warning, and work before their link comes up. */
+	bool plain;
 	struct logger log;
 	struct interface_hooks hooks;
 };

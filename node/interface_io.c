@@ -1,0 +1,434 @@
+/* The packets of one interface: from the TUN device to UDP, what the engine itself sends, and whose
+ * turn it is. */
+#include "node/interface_state.h"
+
+#include <stdlib.h>
+
+#include "linux/clock.h"
+
+#define ROUNDS           4 /* batches of one direction before the other one has its turn */
+#define HANDSHAKE_BUDGET 4 /* handshake messages between batches: about half a millisecond */
+#define SETTLE_ROUNDS    8 /* hooks that keep asking for more wait for the loop's next turn */
+
+/* One socket under poll. It outlives the socket by one turn of the loop when the port changes. */
+struct udp_watch {
+	uv_poll_t poll;
+	struct interface *i;
+	enum ip_family family;
+};
+
+static void on_tun(uv_poll_t *poll, int status, int events);
+static void on_udp(uv_poll_t *poll, int status, int events);
+static void on_more_work(uv_idle_t *idle);
+
+static void watch_tun(struct interface *i)
+{
+	if (!i->closing && !i->gone)
+		uv_poll_start(&i->tun_poll, UV_READABLE, on_tun);
+}
+
+static void watch_udp(struct interface *i, struct udp_watch *w, int events)
+{
+	if (w && !i->closing)
+		uv_poll_start(&w->poll, events, on_udp);
+}
+
+/* Calls on_more_work in the loop's next turn, after whatever the sockets have by then. */
+static void ask_for_more(struct interface *i)
+{
+	if (!i->closing && !uv_is_active((uv_handle_t *)&i->more_work))
+		uv_idle_start(&i->more_work, on_more_work);
+}
+
+/* ---- sending ---- */
+
+static struct udp_message message_of(const struct wg_packet *p)
+{
+	return (struct udp_message){ .p = p->buf + p->off,
+		                     .len = p->len,
+		                     .remote = p->path.remote,
+		                     .local = p->path.local,
+		                     .ifindex = p->path.ifindex,
+		                     .tos = p->tos };
+}
+
+/* Counts what udp_send did with N messages; PEERS may hold NULLs. */
+static void after_send(struct interface *i, const struct udp_message *m,
+                       struct wg_peer *const *peers, size_t n)
+{
+	for (size_t k = 0; k < n; k++) {
+		if (m[k].failed)
+			i->stats.udp_tx_errors++;
+		else
+			i->stats.udp_tx++;
+		if (!m[k].source_failed)
+			continue;
+		i->stats.source_retries++;
+		if (peers[k])
+			wg_peer_drop_source(peers[k]);
+	}
+}
+
+/* Sends what waits of the packets from the TUN device. When a socket is full, the device is left
+ * alone until it takes more: the backlog then forms in the device's queue, where it belongs. */
+static void send_from_tun(struct interface *i)
+{
+	struct udp_message *m = i->tun_messages + i->tun_sent;
+	size_t n = i->tun_count - i->tun_sent;
+	size_t done = udp_send(i->udp, m, n);
+
+	after_send(i, m, i->tun_peers + i->tun_sent, done);
+	i->tun_sent += done;
+	if (i->tun_sent < i->tun_count) {
+		bool v4 = i->tun_messages[i->tun_sent].remote.ip.family == IP_V4;
+
+		/* Peers may be removed before it goes on. */
+		memset(i->tun_peers, 0, sizeof(i->tun_peers));
+		uv_poll_stop(&i->tun_poll);
+		watch_udp(i, v4 ? i->watch4 : i->watch6, UV_READABLE | UV_WRITABLE);
+	}
+}
+
+/* Up to OUTPUT_BATCH datagrams of the engine. Returns how many it had. */
+static size_t send_output(struct interface *i, uint64_t now)
+{
+	struct udp_message m[OUTPUT_BATCH];
+	struct wg_peer *peers[OUTPUT_BATCH];
+	size_t n, count = 0, done;
+
+	n = wg_output(i->device, i->outputs, OUTPUT_BATCH, now);
+	for (size_t k = 0; k < n; k++) {
+		const struct wg_packet *p = &i->outputs[k];
+
+		if (p->path.remote.ip.family != IP_NONE) {
+			peers[count] = p->peer;
+			m[count++] = message_of(p);
+		} else if (i->hooks.homeless && p->peer) {
+			i->hooks.homeless(i->hooks.ctx, p->peer, p->buf + p->off, p->len, now);
+		}
+	}
+	done = udp_send(i->udp, m, count);
+	after_send(i, m, peers, done);
+	/* Handshakes are repeated anyway; waiting for a full socket would only make them stale. */
+	i->stats.udp_tx_errors += count - done;
+	return n;
+}
+
+static bool hand_out_events(struct interface *i, uint64_t now)
+{
+	struct wg_event event;
+	bool any = false;
+
+	while (wg_next_event(i->device, &event)) {
+		any = true;
+		if (i->hooks.event)
+			i->hooks.event(i->hooks.ctx, &event, now);
+	}
+	return any;
+}
+
+static void on_engine_timer(uv_timer_t *timer)
+{
+	struct interface *i = timer->data;
+	uint64_t now = clock_now();
+
+	i->armed_ns = TIME_NEVER;
+	wg_tick(i->device, now);
+	interface_settle(i, now);
+}
+
+/* A deadline that moved back is left to the timer as it stands: it fires early and is set anew,
+ * which spares the fast path a heap operation for every batch. */
+static void arm_timer(struct interface *i, uint64_t now)
+{
+	uint64_t deadline = wg_deadline(i->device), wait_ms;
+
+	if (i->closing || deadline == TIME_NEVER || deadline >= i->armed_ns)
+		return;
+	wait_ms = deadline > now ? (deadline - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+	uv_timer_start(&i->engine_timer, on_engine_timer, wait_ms, 0);
+	i->armed_ns = deadline;
+}
+
+void interface_settle(struct interface *i, uint64_t now)
+{
+	int round = 0;
+	bool more = true;
+
+	if (i->settling) {
+		i->settle_again = true;
+		return;
+	}
+	i->settling = true;
+	for (; more && round < SETTLE_ROUNDS; round++) {
+		i->settle_again = false;
+		more = hand_out_events(i, now);
+		while (interface_is_up(i) && send_output(i, now) == OUTPUT_BATCH)
+			;
+		more |= i->settle_again;
+	}
+	i->settling = false;
+	if (more)
+		ask_for_more(i);
+	arm_timer(i, now);
+}
+
+/* ---- TUN to UDP ---- */
+
+static size_t read_tun(struct interface *i)
+{
+	size_t n = 0;
+
+	while (n < BATCH) {
+		struct wg_packet *p = &i->tun_packets[n];
+		int len = tun_read(&i->tun, p->buf + WG_HEADROOM,
+		                   BUFFER_STRIDE - WG_HEADROOM - WG_TAILROOM);
+
+		if (len == ERR_NOT_FOUND)
+			interface_gone(i, "the TUN device was deleted");
+		if (len <= 0)
+			break;
+		p->off = WG_HEADROOM;
+		p->len = (uint32_t)len;
+		n++;
+	}
+	i->stats.tun_rx += n;
+	return n;
+}
+
+static void forward_from_tun(struct interface *i, size_t n, uint64_t now)
+{
+	i->tun_count = i->tun_sent = 0;
+	wg_seal(i->device, i->tun_packets, n, now);
+	for (size_t k = 0; k < n; k++) {
+		const struct wg_packet *p = &i->tun_packets[k];
+
+		if (p->verdict != WG_SEND)
+			continue;
+		i->tun_peers[i->tun_count] = p->peer;
+		i->tun_messages[i->tun_count++] = message_of(p);
+	}
+	send_from_tun(i);
+}
+
+static void on_tun(uv_poll_t *poll, int status, int events)
+{
+	struct interface *i = poll->data;
+
+	(void)events;
+	if (status < 0) {
+		interface_gone(i, "the TUN device was deleted");
+		return;
+	}
+	for (int round = 0; round < ROUNDS && i->tun_sent == i->tun_count; round++) {
+		uint64_t now = clock_now();
+		size_t n = read_tun(i);
+
+		if (n) {
+			forward_from_tun(i, n, now);
+			interface_settle(i, now);
+		}
+		if (n < BATCH)
+			break;
+	}
+	if (i->gone)
+		uv_poll_stop(&i->tun_poll);
+}
+
+/* ---- UDP ---- */
+
+/* A few of the handshakes that wait. The rest goes on in the loop's next turn, so that a flood of
+ * them cannot hold up traffic. */
+static void work_off_handshakes(struct interface *i)
+{
+	uint64_t now = clock_now();
+
+	if (wg_handshakes(i->device, HANDSHAKE_BUDGET, now))
+		ask_for_more(i);
+	interface_settle(i, now);
+}
+
+static void on_more_work(uv_idle_t *idle)
+{
+	struct interface *i = idle->data;
+
+	uv_idle_stop(&i->more_work);
+	work_off_handshakes(i);
+}
+
+static void on_udp(uv_poll_t *poll, int status, int events)
+{
+	struct udp_watch *w = poll->data;
+	struct interface *i = w->i;
+
+	if (status < 0)
+		events = UV_READABLE; /* an ICMP error: reading takes it away */
+	if (events & UV_WRITABLE) {
+		watch_udp(i, w, UV_READABLE);
+		send_from_tun(i);
+		if (i->tun_sent == i->tun_count)
+			watch_tun(i);
+	}
+	if (!(events & UV_READABLE))
+		return;
+	for (int round = 0; round < ROUNDS; round++)
+		if (interface_receive(i, w->family, clock_now()) < BATCH)
+			break;
+	work_off_handshakes(i);
+	if (status < 0)
+		watch_udp(i, w, UV_READABLE);
+}
+
+/* ---- for the mesh ---- */
+
+void interface_send(struct interface *i, const struct wg_path *path, const uint8_t *p, size_t len,
+                    uint8_t ttl)
+{
+	struct udp_message m = { .p = i->scratch,
+		                 .len = (uint32_t)len,
+		                 .remote = path->remote,
+		                 .local = path->local,
+		                 .ifindex = path->ifindex,
+		                 .ttl = ttl };
+	struct wg_peer *nobody = NULL;
+
+	if (len > DATAGRAM_MAX || i->closing) {
+		i->stats.udp_tx_errors++;
+		return;
+	}
+	memmove(i->scratch, p, len);
+	if (udp_send(i->udp, &m, 1) == 1)
+		after_send(i, &m, &nobody, 1);
+	else
+		i->stats.udp_tx_errors++;
+}
+
+void interface_send_inner(struct interface *i, struct wg_peer *peer, const uint8_t *p, size_t len)
+{
+	struct wg_packet packet = { .buf = i->scratch,
+		                    .cap = BUFFER_STRIDE,
+		                    .off = WG_HEADROOM,
+		                    .len = (uint32_t)len };
+	struct udp_message m;
+	uint64_t now = clock_now();
+
+	if (len > 1280 || i->closing) {
+		i->stats.udp_tx_errors++;
+		return;
+	}
+	memmove(i->scratch + WG_HEADROOM, p, len);
+	wg_seal_to(peer, &packet, now);
+	if (packet.verdict == WG_SEND) {
+		m = message_of(&packet);
+		if (udp_send(i->udp, &m, 1) == 1)
+			after_send(i, &m, &peer, 1);
+		else
+			i->stats.udp_tx_errors++;
+	}
+	interface_settle(i, now);
+}
+
+/* ---- start and stop ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+	interface_release(handle->data);
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+	struct udp_watch *w = handle->data;
+	struct interface *i = w->i;
+
+	free(w);
+	interface_release(i);
+}
+
+static enum err watch_family(struct interface *i, enum ip_family family, struct udp_watch **out)
+{
+	struct udp_watch *w;
+	int fd = udp_fd(i->udp, family);
+
+	*out = NULL;
+	if (fd < 0)
+		return ERR_OK;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return ERR_NOMEM;
+	if (uv_poll_init(i->loop, &w->poll, fd)) {
+		free(w);
+		return ERR_IO;
+	}
+	interface_hold(i);
+	w->poll.data = w;
+	w->i = i;
+	w->family = family;
+	*out = w;
+	watch_udp(i, w, UV_READABLE);
+	return ERR_OK;
+}
+
+enum err interface_io_watch(struct interface *i)
+{
+	enum err e = watch_family(i, IP_V4, &i->watch4);
+
+	if (!e)
+		e = watch_family(i, IP_V6, &i->watch6);
+	/* What waited for the old sockets has been lost with them. */
+	i->tun_sent = i->tun_count = 0;
+	watch_tun(i);
+	return e;
+}
+
+void interface_io_unwatch(struct interface *i)
+{
+	if (i->watch4)
+		uv_close((uv_handle_t *)&i->watch4->poll, on_watch_closed);
+	if (i->watch6)
+		uv_close((uv_handle_t *)&i->watch6->poll, on_watch_closed);
+	i->watch4 = i->watch6 = NULL;
+}
+
+static void assign_buffers(struct interface *i)
+{
+	uint8_t *p = i->buffers;
+
+	for (size_t k = 0; k < BATCH; k++, p += BUFFER_STRIDE) {
+		i->tun_packets[k].buf = p;
+		i->tun_packets[k].cap = BUFFER_STRIDE;
+	}
+	for (size_t k = 0; k < BATCH; k++, p += BUFFER_STRIDE)
+		i->udp_messages[k].p = p;
+	for (size_t k = 0; k < OUTPUT_BATCH; k++, p += BUFFER_STRIDE) {
+		i->outputs[k].buf = p;
+		i->outputs[k].cap = BUFFER_STRIDE;
+	}
+}
+
+enum err interface_io_start(struct interface *i)
+{
+	assign_buffers(i);
+	i->engine_timer.data = i->more_work.data = i->tun_poll.data = i;
+	uv_timer_init(i->loop, &i->engine_timer);
+	interface_hold(i);
+	uv_idle_init(i->loop, &i->more_work);
+	interface_hold(i);
+	if (uv_poll_init(i->loop, &i->tun_poll, i->tun.fd))
+		return ERR_IO;
+	interface_hold(i);
+	return interface_io_watch(i);
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+	if (handle->type != UV_UNKNOWN_HANDLE && !uv_is_closing(handle))
+		uv_close(handle, on_closed);
+}
+
+void interface_io_stop(struct interface *i)
+{
+	interface_io_unwatch(i);
+	close_handle((uv_handle_t *)&i->tun_poll);
+	close_handle((uv_handle_t *)&i->engine_timer);
+	close_handle((uv_handle_t *)&i->more_work);
+}

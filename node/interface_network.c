@@ -1,0 +1,141 @@
+/* The host around an interface: its own link's state, and addresses and routes that come and go. */
+#include "node/interface_state.h"
+
+#include <unistd.h>
+
+#include "linux/clock.h"
+#include "linux/netlink.h"
+#include "linux/source.h"
+
+#define SETTLE_MS 100 /* changes come in groups: link, addresses, routes */
+
+/* ---- the own link ---- */
+
+/* Bringing a link down ends its sessions, as it does for the kernel's WireGuard. */
+static void reset_peers(struct interface *i, uint64_t now)
+{
+	for (struct wg_peer *p = NULL; (p = wg_peer_next(i->device, p)) != NULL;)
+		wg_peer_reset(p, now);
+}
+
+/* Peers that are to be kept alive are greeted as soon as the link is up. */
+static void greet_peers(struct interface *i, uint64_t now)
+{
+	for (struct wg_peer *p = NULL; (p = wg_peer_next(i->device, p)) != NULL;) {
+		struct wg_peer_info info;
+
+		wg_peer_info(p, &info);
+		wipe(info.psk, sizeof(info.psk));
+		if (info.keepalive_s && info.path.remote.ip.family != IP_NONE)
+			wg_peer_initiate(p, true, now);
+	}
+}
+
+static void refresh_link(struct interface *i)
+{
+	struct netlink_link link;
+	uint64_t now = clock_now();
+	bool was_up = i->up;
+
+	if (netlink_link_get(i->tun.ifindex, &link))
+		return;
+	if (link.mtu && link.mtu != i->mtu) {
+		i->mtu = link.mtu;
+		wg_set_mtu(i->device, link.mtu);
+	}
+	i->up = link.up;
+	if (!i->plain || i->up == was_up)
+		return;
+	if (i->up)
+		greet_peers(i, now);
+	else
+		reset_peers(i, now);
+	interface_settle(i, now);
+}
+
+bool interface_is_up(struct interface *i)
+{
+	/* The news of a link that just came up may still lie in the monitor's socket. */
+	if (i->plain && !i->up)
+		refresh_link(i);
+	return i->up || !i->plain;
+}
+
+/* ---- the host's addresses and routes ---- */
+
+/* Forgets the peer's cached source address if it is no good any more. The peer has no way to learn
+ * where we are now except by hearing from us, so those with a session do. */
+static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
+{
+	struct wg_peer_info info;
+
+	wg_peer_info(p, &info);
+	wipe(info.psk, sizeof(info.psk));
+	if (info.path.local.family == IP_NONE ||
+	    source_is_good(&info.path.remote, &info.path.local, info.path.ifindex, i->mark))
+		return;
+	wg_peer_drop_source(p);
+	if (info.has_session)
+		wg_peer_send_keepalive(p, now);
+}
+
+static void on_settled(uv_timer_t *timer)
+{
+	struct interface *i = timer->data;
+	uint64_t now = clock_now();
+
+	for (struct wg_peer *p = NULL; (p = wg_peer_next(i->device, p)) != NULL;)
+		check_source(i, p, now);
+	if (i->hooks.network_changed)
+		i->hooks.network_changed(i->hooks.ctx, now);
+	interface_settle(i, now);
+}
+
+static void on_monitor(uv_poll_t *poll, int status, int events)
+{
+	struct interface *i = poll->data;
+	struct netlink_changes changes;
+
+	(void)status;
+	(void)events;
+	netlink_monitor_read(i->monitor_fd, i->tun.ifindex, &changes);
+	if (changes.own_gone) {
+		interface_gone(i, "the TUN device was deleted");
+		return;
+	}
+	if (changes.own)
+		refresh_link(i);
+	/* Not pushed back by later changes: a link that flaps all the time would postpone it for ever. */
+	if (changes.host && !i->closing && !uv_is_active((uv_handle_t *)&i->network_timer))
+		uv_timer_start(&i->network_timer, on_settled, SETTLE_MS, 0);
+}
+
+/* ---- start and stop ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+	interface_release(handle->data);
+}
+
+enum err interface_network_start(struct interface *i)
+{
+	i->network_timer.data = i->monitor_poll.data = i;
+	uv_timer_init(i->loop, &i->network_timer);
+	interface_hold(i);
+	if (uv_poll_init(i->loop, &i->monitor_poll, i->monitor_fd))
+		return ERR_IO;
+	interface_hold(i);
+	return uv_poll_start(&i->monitor_poll, UV_READABLE, on_monitor) ? ERR_IO : ERR_OK;
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+	if (handle->type != UV_UNKNOWN_HANDLE && !uv_is_closing(handle))
+		uv_close(handle, on_closed);
+}
+
+void interface_network_stop(struct interface *i)
+{
+	close_handle((uv_handle_t *)&i->network_timer);
+	close_handle((uv_handle_t *)&i->monitor_poll);
+}
