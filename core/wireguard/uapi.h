@@ -16,7 +16,9 @@ struct wg_uapi_host {
 struct wg_uapi_set {
 	struct wg_device *device;
 	struct wg_peer *peer;      /* the peer that the lines speak of */
-	struct wg_uapi_host host;  /* filled as lines come; the host acts on it after each line */
+	uint8_t key[WG_KEY_LEN];   /* its public key; it may go away between two lines */
+	struct wg_uapi_host host;  /* filled as lines come; the host acts on it after each line and
+	                            * then clears has_listen_port and has_fwmark */
 	bool skip_peer;            /* lines for a peer that update_only did not find, or for ourselves */
 	bool in_peer, new_peer;
 };

@@ -1,0 +1,32 @@
+#include "wireguard/keypair.h"
+
+struct keypair *wg_keypair_new(const struct allocator *alloc, const uint8_t send[static KEY_LEN],
+                               const uint8_t receive[static KEY_LEN], bool initiator,
+                               uint64_t now)
+{
+	struct keypair *k = mem_alloc(alloc, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	k->send = aead_new(send);
+	k->receive = aead_new(receive);
+	k->born_ns = now;
+	k->initiator = initiator;
+	if (!k->send || !k->receive) {
+		wg_keypair_free(k, alloc, NULL);
+		return NULL;
+	}
+	return k;
+}
+
+void wg_keypair_free(struct keypair *k, const struct allocator *alloc, struct index_table *index)
+{
+	if (!k)
+		return;
+	if (index)
+		wg_index_remove(index, &k->entry);
+	aead_free(k->send);
+	aead_free(k->receive);
+	wipe(k, sizeof(*k));
+	mem_free(alloc, k, sizeof(*k));
+}

@@ -1,0 +1,160 @@
+/* What a device is made of. Included by the files of this folder only. */
+#ifndef WIREGUARD_STATE_H
+#define WIREGUARD_STATE_H
+
+#include "wireguard/heap.h"
+#include "wireguard/peer.h"
+#include "wireguard/peer_table.h"
+#include "wireguard/ratelimiter.h"
+
+/* Staged packets of all peers together, in bytes. */
+#define MAX_STAGED_BYTES (16U << 20)
+/* Cookie messages that wait for wg_output. */
+#define COOKIE_QUEUE 128
+/* From so many waiting handshake messages on, and for so long after, the device is under load. */
+#define LOAD_THRESHOLD (WG_HANDSHAKE_QUEUE / 8)
+#define LOAD_STICKY_NS NS_PER_S
+/* Sources that have proved their address, under load: the paper's 5.3, the kernel's numbers. */
+#define VERIFIED_RATE  20
+#define VERIFIED_BURST 5
+/* Initiations of sources that have not. Whoever exceeds this is treated as if the device were under
+ * load, so a stranger who borrows an address can only make its owner prove it. A hundred machines
+ * behind one address may start at once. */
+#define UNVERIFIED_RATE  64
+#define UNVERIFIED_BURST 256
+#define MAX_HOLDS 16
+#define HOLD_NS   (5 * NS_PER_S)
+#define DEFAULT_MTU 1420
+#define DEFAULT_MAX_PEERS 65536
+
+/* A handshake message that waits for wg_handshakes. */
+struct queued_handshake {
+	struct wg_path path;
+	uint32_t len;
+	uint8_t msg[INITIATION_LEN];
+};
+
+struct handshake_queue {
+	struct queued_handshake *slot; /* WG_HANDSHAKE_QUEUE */
+	uint32_t head, count;
+	uint64_t loaded_until;
+};
+
+struct queued_cookie {
+	struct wg_path path;
+	uint8_t msg[COOKIE_MESSAGE_LEN];
+};
+
+struct cookie_queue {
+	struct queued_cookie *slot; /* COOKIE_QUEUE */
+	uint32_t head, count;
+};
+
+/* An initiation that has been read and is proved to come from the owner of its static key. */
+struct read_initiation {
+	struct noise noise;
+	uint8_t their_public[KEY_LEN];
+	uint8_t their_ephemeral[KEY_LEN];
+	uint8_t timestamp[TIMESTAMP_LEN];
+	uint32_t their_index;
+};
+
+struct hold {
+	uint32_t id; /* 0: free */
+	bool announced;
+	uint64_t until;
+	struct wg_path path;
+	struct read_initiation init;
+};
+
+struct wg_device {
+	struct allocator alloc;
+	struct rng rng;
+	struct logger log;
+	uint32_t max_peers, mtu;
+	bool hold_unknown, has_key;
+	uint8_t private_key[KEY_LEN], public_key[KEY_LEN];
+
+	struct index_table index;
+	struct peer_table peers;
+	struct allowed_ips allowed;
+	struct peer_heap heap;
+	struct peer_list list[PEER_LISTS];
+	size_t staged_bytes;
+
+	struct cookie_checker checker;
+	struct ratelimiter unverified, verified;
+	struct handshake_queue handshakes;
+	struct cookie_queue cookies;
+	struct hold holds[MAX_HOLDS];
+	uint32_t last_hold;
+
+	uint64_t now; /* of the last call that said so */
+	uint64_t wall_base_ns;
+	struct wall_time wall_base;
+	struct wall_time wall_high; /* the latest timestamp given out */
+	struct wg_stats stats;
+};
+
+/* ---- device.c ---- */
+struct wall_time wg_wall_at(const struct wg_device *d, uint64_t now);
+static inline uint32_t wg_jitter(const struct wg_device *d)
+{
+	return rng_below(&d->rng, (uint32_t)REKEY_JITTER_NS + 1);
+}
+static inline void wg_count(struct wg_device *d, enum wg_verdict v)
+{
+	d->stats.verdicts[v]++;
+}
+
+/* ---- handshake.c ---- */
+enum request_how { REQUEST_NEW, REQUEST_RETRY, REQUEST_FORCED };
+/* Asks for an initiation to be sent, unless one went out within REKEY_TIMEOUT. All but a retry
+ * start the time anew after which we give up (6.4). */
+void wg_handshake_request(struct wg_peer *p, enum request_how how);
+/* Writes an initiation to MSG and makes it the running one. False: not now, or not possible. */
+bool wg_handshake_initiate(struct wg_peer *p, bool forced, uint8_t *msg, uint64_t now);
+/* Answers a read initiation as P. */
+enum err wg_handshake_respond(struct wg_peer *p, const struct read_initiation *init,
+                              const struct wg_path *path, uint64_t now) MUST_CHECK;
+void wg_handshake_queue_clear(struct wg_device *d);
+
+/* ---- hold.c ---- */
+void wg_hold_add(struct wg_device *d, const struct read_initiation *init,
+                 const struct wg_path *path, uint64_t now);
+void wg_holds_expire(struct wg_device *d, uint64_t now);
+void wg_holds_clear(struct wg_device *d);
+uint64_t wg_holds_deadline(const struct wg_device *d);
+bool wg_holds_next_event(struct wg_device *d, struct wg_event *out);
+
+/* ---- events.c ---- */
+void wg_event_raise(struct wg_peer *p, enum wg_event_type type);
+
+/* ---- output.c ---- */
+void wg_want(struct wg_peer *p, unsigned wants);
+void wg_unwant(struct wg_peer *p, unsigned wants);
+/* A keepalive, or a new session for want of one (6.5). */
+void wg_want_keepalive(struct wg_peer *p, uint64_t now);
+/* The next cookie's place in the queue, or NULL when it is full. */
+struct queued_cookie *wg_cookie_slot(struct wg_device *d);
+
+/* ---- staging.c ---- */
+/* Copies the packet. False when it had to be dropped. */
+bool wg_stage(struct wg_peer *p, const uint8_t *packet, uint32_t len);
+/* Takes the oldest off the queue; the caller releases it. NULL when there is none. */
+struct staged *wg_unstage(struct wg_peer *p);
+void wg_staged_release(struct wg_device *d, struct staged *s);
+void wg_staging_flush(struct wg_peer *p);
+
+/* ---- send.c ---- */
+/* Seals LEN bytes at MSG + TRANSPORT_HEADER_LEN, which has room for padding and tag up to CAP bytes
+ * from MSG. Returns the length of the message, or 0 when it does not fit. */
+uint32_t wg_seal_message(struct wg_peer *p, uint8_t *msg, size_t cap, uint32_t len);
+/* Notes what was sealed: counters, timers, key age (6.2). LEN is the message's. */
+void wg_sent_message(struct wg_peer *p, uint32_t len, uint64_t now);
+static inline uint32_t wg_overhead(void)
+{
+	return TRANSPORT_HEADER_LEN + AEAD_TAG_LEN;
+}
+
+#endif

@@ -1,0 +1,174 @@
+#include "wireguard/timers.h"
+
+#include "wireguard/state.h"
+
+void wg_timers_init(struct wg_peer *p)
+{
+	p->timers = (struct peer_timers){ TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER,
+		                          TIME_NEVER, wg_jitter(p->device) };
+	p->wake_ns = TIME_NEVER;
+}
+
+static void set(struct wg_peer *p, uint64_t *timer, uint64_t at)
+{
+	*timer = at;
+	if (at < p->wake_ns) {
+		p->wake_ns = at;
+		wg_heap_moved(&p->device->heap, p);
+	}
+}
+
+static void push_persistent(struct wg_peer *p, uint64_t now)
+{
+	if (p->keepalive_s)
+		set(p, &p->timers.persistent, time_add(now, p->keepalive_s * NS_PER_S));
+}
+
+void wg_timers_data_sent(struct wg_peer *p, uint64_t now)
+{
+	/* The jitter was drawn beforehand: the data path asks for no randomness. */
+	if (p->timers.new_handshake == TIME_NEVER)
+		set(p, &p->timers.new_handshake,
+		    time_add(now, KEEPALIVE_TIMEOUT_NS + REKEY_TIMEOUT_NS + p->timers.jitter_ns));
+}
+
+void wg_timers_data_received(struct wg_peer *p, uint64_t now)
+{
+	if (p->timers.keepalive == TIME_NEVER)
+		set(p, &p->timers.keepalive, time_add(now, KEEPALIVE_TIMEOUT_NS));
+}
+
+void wg_timers_any_sent(struct wg_peer *p, uint64_t now)
+{
+	p->timers.keepalive = TIME_NEVER;
+	push_persistent(p, now);
+}
+
+void wg_timers_any_received(struct wg_peer *p, uint64_t now)
+{
+	p->timers.new_handshake = TIME_NEVER;
+	push_persistent(p, now);
+}
+
+void wg_timers_handshake_initiated(struct wg_peer *p, uint64_t now)
+{
+	uint64_t again = time_add(now, REKEY_TIMEOUT_NS + wg_jitter(p->device));
+	uint64_t last = time_add(p->attempts_since, REKEY_ATTEMPT_NS);
+
+	/* The last wait is cut short, so that we give up when we said we would. */
+	set(p, &p->timers.retransmit, last > now ? time_min(again, last) : again);
+}
+
+void wg_timers_handshake_postponed(struct wg_peer *p, uint64_t now)
+{
+	uint64_t earliest = p->initiate_after > now ? p->initiate_after : time_add(now, 1);
+
+	set(p, &p->timers.retransmit, time_add(earliest, wg_jitter(p->device)));
+}
+
+void wg_timers_handshake_complete(struct wg_peer *p, uint64_t now)
+{
+	p->timers.retransmit = TIME_NEVER;
+	p->timers.jitter_ns = wg_jitter(p->device);
+	p->attempts_since = now;
+	p->rekeying = false;
+	p->blind = false;
+	p->last_handshake = wg_wall_at(p->device, now);
+	p->last_handshake_ns = now;
+}
+
+void wg_timers_session_derived(struct wg_peer *p, uint64_t now)
+{
+	set(p, &p->timers.erase, time_add(now, ERASE_KEYS_NS));
+}
+
+void wg_timers_keepalive_changed(struct wg_peer *p, uint64_t now)
+{
+	p->timers.persistent = TIME_NEVER;
+	push_persistent(p, now);
+}
+
+void wg_timers_cleared(struct wg_peer *p)
+{
+	p->timers.retransmit = TIME_NEVER;
+	p->timers.keepalive = TIME_NEVER;
+	p->timers.new_handshake = TIME_NEVER;
+	p->timers.erase = TIME_NEVER;
+}
+
+/* ---- expiry ---- */
+
+static void give_up(struct wg_peer *p, uint64_t now)
+{
+	wg_peer_log(p, LOG_DEBUG, "handshake not answered, giving up");
+	p->timers.keepalive = TIME_NEVER;
+	p->blind = false;
+	wg_staging_flush(p);
+	if (p->timers.erase == TIME_NEVER)
+		set(p, &p->timers.erase, time_add(now, ERASE_KEYS_NS));
+	wg_event_raise(p, WG_EVENT_GAVE_UP);
+}
+
+static void retransmit_due(struct wg_peer *p, uint64_t now)
+{
+	if (now >= time_add(p->attempts_since, REKEY_ATTEMPT_NS)) {
+		give_up(p, now);
+	} else if (now < p->initiate_after) {
+		wg_timers_handshake_postponed(p, now);
+	} else {
+		/* Our own address may have changed: let the host choose one again. */
+		wg_peer_drop_source(p);
+		wg_handshake_request(p, REQUEST_RETRY);
+	}
+}
+
+static void new_handshake_due(struct wg_peer *p)
+{
+	wg_peer_log(p, LOG_DEBUG, "nothing heard since data was sent, handshake");
+	p->timers.jitter_ns = wg_jitter(p->device);
+	wg_peer_drop_source(p);
+	wg_handshake_request(p, REQUEST_NEW);
+}
+
+static void erase_due(struct wg_peer *p)
+{
+	wg_peer_log(p, LOG_DEBUG, "keys are old, erasing them");
+	wg_peer_erase_keys(p);
+	/* An initiation that is being tried right now is not old. */
+	if (p->timers.retransmit == TIME_NEVER)
+		wg_peer_clear_initiation(p);
+}
+
+static void persistent_due(struct wg_peer *p, uint64_t now)
+{
+	push_persistent(p, now);
+	wg_want_keepalive(p, now);
+}
+
+/* Whether TIMER is due; it is then no longer set. */
+static bool take(uint64_t *timer, uint64_t now)
+{
+	if (*timer > now)
+		return false;
+	*timer = TIME_NEVER;
+	return true;
+}
+
+void wg_timers_expire(struct wg_peer *p, uint64_t now)
+{
+	struct peer_timers *t = &p->timers;
+
+	if (take(&t->erase, now))
+		erase_due(p);
+	if (take(&t->retransmit, now))
+		retransmit_due(p, now);
+	if (take(&t->new_handshake, now))
+		new_handshake_due(p);
+	if (take(&t->keepalive, now))
+		wg_want_keepalive(p, now);
+	if (take(&t->persistent, now))
+		persistent_due(p, now);
+	p->wake_ns = time_min(time_min(t->retransmit, t->keepalive),
+	                      time_min(time_min(t->new_handshake, t->erase), t->persistent));
+	wg_heap_moved(&p->device->heap, p);
+}
