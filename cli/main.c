@@ -5,9 +5,7 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-#ifdef WARREN_HAVE_WG
 	&command_wg,
-#endif
 	&command_genkey, &command_pubkey,
 };
 
@@ -61,12 +59,9 @@ int main(int argc, char **argv)
 
 	base = base ? base + 1 : argv[0];
 	len = strlen(base);
-	(void)len;
-#ifdef WARREN_HAVE_WG
 	/* wg-quick starts its userspace implementation as `NAME INTERFACE`. */
 	if (len >= 9 && strcmp(base + len - 9, "warren-wg") == 0)
 		return command_wg.run(argc, argv);
-#endif
 	if (argc < 2) {
 		print_overview(stderr);
 		return EXIT_USAGE;
