@@ -1,0 +1,173 @@
+#include "registry/punch.h"
+
+/* FNV-1a, from a seed that nobody outside knows: mesh ids are chosen by clients. */
+static unsigned mesh_bucket(const struct punch_table *t, const char *mesh)
+{
+	uint64_t h = 0xcbf29ce484222325U ^ t->bucket_seed;
+
+	for (; *mesh; mesh++)
+		h = (h ^ (unsigned char)*mesh) * 0x100000001b3U;
+	return (unsigned)(h >> 32 ^ h) % BUCKETS;
+}
+
+struct room *room_find(struct registry *r, const char *mesh)
+{
+	struct room *room = r->punches->rooms[mesh_bucket(r->punches, mesh)];
+
+	while (room && !str_eq(room->mesh, mesh))
+		room = room->bucket_next;
+	return room;
+}
+
+struct room *room_get(struct registry *r, const char *mesh)
+{
+	struct room *room = room_find(r, mesh);
+	struct room **bucket = &r->punches->rooms[mesh_bucket(r->punches, mesh)];
+	size_t n = strlen(mesh) + 1;
+
+	if (room)
+		return room;
+	room = mem_alloc(r->cfg.alloc, sizeof(*room) + n);
+	if (!room)
+		return NULL;
+	memcpy(room->mesh, mesh, n);
+	room->bucket_next = *bucket;
+	*bucket = room;
+	return room;
+}
+
+void room_release(struct registry *r, struct room *room)
+{
+	struct room **at = &r->punches->rooms[mesh_bucket(r->punches, room->mesh)];
+
+	if (room->n_awaits || room->n_punches)
+		return;
+	while (*at != room)
+		at = &(*at)->bucket_next;
+	*at = room->bucket_next;
+	mem_free(r->cfg.alloc, room, sizeof(*room) + strlen(room->mesh) + 1);
+}
+
+static struct held **ticket_bucket(struct registry *r, uint64_t ticket)
+{
+	/* Fibonacci hashing: tickets may be pointers or counters. */
+	return &r->punches->held[ticket * 0x9e3779b97f4a7c15U >> 52];
+}
+
+struct held *held_find(struct registry *r, uint64_t ticket)
+{
+	struct held *h = *ticket_bucket(r, ticket);
+
+	while (h && h->ticket != ticket)
+		h = h->bucket_next;
+	return h;
+}
+
+struct held *held_new(struct registry *r, enum held_kind kind, uint64_t wait_s)
+{
+	struct punch_table *t = r->punches;
+	struct held **bucket = ticket_bucket(r, r->call->ticket);
+	uint64_t until = time_add(r->now, wait_s * NS_PER_S);
+	struct held *h;
+
+	if (t->n_held == REGISTRY_HELD_MAX)
+		return NULL;
+	h = mem_alloc(r->cfg.alloc, sizeof(*h));
+	if (!h)
+		return NULL;
+	timer_init(&h->timer, TIMER_HELD);
+	h->kind = kind;
+	h->ticket = r->call->ticket;
+	h->by_client = r->call->deadline_ns < until;
+	h->bucket_next = *bucket;
+	*bucket = h;
+	t->n_held++;
+	heap_set(&t->heap, &h->timer, time_min(until, r->call->deadline_ns));
+	return h;
+}
+
+/* Takes H out of the list that it is in. */
+static void unlink_held(struct registry *r, struct held *h)
+{
+	struct punch_table *t = r->punches;
+
+	if (h->ready) {
+		if (t->ready_last == h)
+			t->ready_last = h->prev;
+		if (t->ready == h)
+			t->ready = h->next;
+	} else if (h->room && h->room->awaits == h) {
+		h->room->awaits = h->next;
+	}
+	if (h->prev)
+		h->prev->next = h->next;
+	if (h->next)
+		h->next->prev = h->prev;
+	h->prev = h->next = NULL;
+}
+
+void held_finish(struct registry *r, struct held *h, enum outcome outcome)
+{
+	struct punch_table *t = r->punches;
+
+	if (h->ready)
+		return;
+	heap_remove(&t->heap, &h->timer);
+	unlink_held(r, h);
+	h->outcome = outcome;
+	h->ready = true;
+	h->prev = t->ready_last;
+	if (t->ready_last)
+		t->ready_last->next = h;
+	else
+		t->ready = h;
+	t->ready_last = h;
+}
+
+void held_free(struct registry *r, struct held *h)
+{
+	struct held **at = ticket_bucket(r, h->ticket);
+
+	heap_remove(&r->punches->heap, &h->timer);
+	unlink_held(r, h);
+	if (h->punch)
+		h->punch->initiator = NULL;
+	if (h->room) {
+		h->room->n_awaits--;
+		room_release(r, h->room);
+	}
+	while (*at != h)
+		at = &(*at)->bucket_next;
+	*at = h->bucket_next;
+	r->punches->n_held--;
+	mem_free(r->cfg.alloc, h, sizeof(*h));
+}
+
+static void side_free(struct registry *r, struct side *s)
+{
+	if (s->data)
+		wipe(s->data, s->size);
+	mem_free(r->cfg.alloc, s->data, s->size);
+}
+
+void punch_free(struct registry *r, struct punch *p)
+{
+	struct room *room = p->room;
+
+	INVARIANT(!p->initiator);
+	heap_remove(&r->punches->heap, &p->timer);
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		room->punches = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	else
+		room->punches_last = p->prev;
+	room->n_punches--;
+	r->punches->n_punches--;
+	side_free(r, &p->offer);
+	side_free(r, &p->answer);
+	mem_free(r->cfg.alloc, p, sizeof(*p));
+	room_release(r, room);
+}

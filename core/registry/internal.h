@@ -1,0 +1,122 @@
+/* What the files of this module share. */
+#ifndef REGISTRY_INTERNAL_H
+#define REGISTRY_INTERNAL_H
+
+#include "registry/heap.h"
+#include "registry/lease.h"
+#include "registry/registry.h"
+
+#define BUCKETS 4096 /* 2^12 */
+
+struct punch_table;
+
+struct registry {
+	struct registry_config cfg;
+	uint64_t started_ns;
+	uint64_t sweep_at;
+	/* The time of the call being served. */
+	uint64_t now;
+	uint64_t wall_ms;
+	/* The call being served, NULL outside of registry_handle. */
+	const struct registry_call *call;
+	/* Its answer, once there is one. */
+	struct registry_answer answer;
+	bool answered;
+	struct text message;
+	char message_buf[320];
+	struct punch_table *punches;
+	struct registry_stats stats;
+	/* Scratch, so that nothing large is ever on the stack. */
+	union rpc_response response;
+	union {
+		RegisterColonyRequest colony;
+		RegisterAgentRequest agent;
+	} stored;
+	uint8_t record[RegisterColonyRequest_size];
+};
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+/* The zeroed response of the method being served. */
+void *response_begin(struct registry *r, enum rpc_method method);
+/* Answers the call being served with the response. */
+void answer_ok(struct registry *r);
+/* Answers it with CODE; the message is DETAIL with one %-free insertion: BEFORE, NAME, AFTER. */
+void answer_error(struct registry *r, enum status code, const char *before, const char *name,
+                  const char *after);
+/* invalid_argument "FIELD is required" if VALUE is empty. True when it is there. */
+bool require(struct registry *r, const char *value, const char *field);
+/* For a statement that could not run. */
+void answer_storage(struct registry *r);
+void timestamp_from_ms(google_protobuf_Timestamp *t, uint64_t ms);
+
+/* --- store ---------------------------------------------------------------------------------- */
+
+/* A colony (AGENT is NULL) or an agent. */
+struct party {
+	const char *mesh;
+	const char *agent;
+};
+
+struct party_row {
+	bool found;
+	char mesh[129]; /* filled by store_find_agent only */
+	char pubkey[129];
+	struct leases leases;
+	uint64_t created_ms;
+	uint64_t updated_ms;
+	uint64_t expires_ms;
+	size_t record_len; /* of registry.record, when it was asked for */
+};
+
+enum err store_migrate(const struct sql *sql) MUST_CHECK;
+/* The stored row, live or not; with WITH_RECORD its message is copied to r->record. */
+enum err store_get(struct registry *r, const struct party *p, bool with_record,
+                   struct party_row *out) MUST_CHECK;
+/* The first live agent of that name in any mesh, with its record. */
+enum err store_find_agent(struct registry *r, const char *agent, struct party_row *out) MUST_CHECK;
+/* Inserts or replaces; the message is RECORD_LEN bytes of r->record. */
+enum err store_put(struct registry *r, const struct party *p, const struct party_row *row) MUST_CHECK;
+/* Deletes what has expired; *LEFT tells whether any row remains. */
+enum err store_sweep(struct registry *r, uint64_t *deleted, bool *left) MUST_CHECK;
+enum err store_count(const struct sql *sql, uint64_t wall_ms_now, uint64_t *colonies,
+                     uint64_t *agents) MUST_CHECK;
+
+static inline bool row_is_live(const struct registry *r, const struct party_row *row)
+{
+	return row->found && row->expires_ms >= r->wall_ms;
+}
+
+/* --- calls ---------------------------------------------------------------------------------- */
+
+void call_register_colony(struct registry *r, const RegisterColonyRequest *q);
+void call_register_agent(struct registry *r, const RegisterAgentRequest *q);
+void call_lookup_colony(struct registry *r, const LookupColonyRequest *q);
+void call_lookup_agent(struct registry *r, const LookupAgentRequest *q);
+void call_health(struct registry *r);
+
+/* --- observed address ----------------------------------------------------------------------- */
+
+/* Whether TEXT is an address that the Internet can reach (discovery.md 3.1, [REC]). */
+bool address_is_public(const char *text);
+/* Turns what the client says of itself (NULL: nothing) and what the edge saw into what is stored.
+ * False when nothing is. */
+bool observed_endpoint(const struct ip_addr *edge, const Endpoint *self, Endpoint *out);
+/* The STUN servers to tell a caller of. */
+pb_size_t stun_servers(const struct registry *r, char (*out)[265]);
+
+/* --- punches -------------------------------------------------------------------------------- */
+
+enum err punches_new(struct registry *r) MUST_CHECK;
+void punches_free(struct registry *r);
+void call_initiate_punch(struct registry *r, const InitiatePunchRequest *q);
+void call_await_punch(struct registry *r, const AwaitPunchRequest *q);
+void call_answer_punch(struct registry *r, const AnswerPunchRequest *q);
+void punches_cancel(struct registry *r, uint64_t ticket);
+void punches_drain(struct registry *r);
+void punches_tick(struct registry *r);
+uint64_t punches_deadline(const struct registry *r);
+uint64_t punches_held(const struct registry *r);
+bool punches_next_answer(struct registry *r, struct registry_answer *out);
+
+#endif

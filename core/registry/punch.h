@@ -1,0 +1,102 @@
+/* What is held in memory: long polls, and the punches that they are about. Calls that wait are
+ * `held`; a punch is an agent's offer and what became of it; a room is what one mesh has of both. */
+#ifndef REGISTRY_PUNCH_H
+#define REGISTRY_PUNCH_H
+
+#include "registry/internal.h"
+
+#define PUNCH_ID_LEN  32 /* hex of 16 random bytes */
+#define HANDED_MAX    4  /* leases remembered per punch */
+#define LEASE_TAG_LEN 16 /* so much of a lease's hash tells it from others */
+
+enum { TIMER_HELD, TIMER_PUNCH };
+
+enum held_kind { HELD_AWAIT, HELD_INITIATE };
+
+/* How a held call ends. */
+enum outcome {
+	OUTCOME_HAPPENED,  /* an offer is there; the colony answered */
+	OUTCOME_TIMED_OUT, /* the wait is over */
+	OUTCOME_DEADLINE   /* the client's own deadline is over */
+};
+
+struct held {
+	struct timer timer; /* first: the heap hands out timers */
+	uint64_t ticket;
+	enum held_kind kind;
+	enum outcome outcome;
+	bool by_client; /* the timer is the client's deadline */
+	bool ready;
+	struct room *room;         /* HELD_AWAIT */
+	struct punch *punch;       /* HELD_INITIATE */
+	uint8_t lease[LEASE_TAG_LEN]; /* HELD_AWAIT */
+	struct held *prev, *next;  /* of the room's awaits, or of the ready queue */
+	struct held *bucket_next;
+};
+
+/* One side's strings, packed: HEAD strings, then the candidates, each with its NUL. */
+struct side {
+	char *data;
+	size_t size;
+	pb_size_t n_candidates;
+};
+
+enum punch_state {
+	PUNCH_OPEN,     /* the agent waits */
+	PUNCH_ANSWERED, /* the colony answered in time */
+	PUNCH_OVER      /* nobody waits any more; kept so that a late answer is told so */
+};
+
+struct punch {
+	struct timer timer; /* first. When it is forgotten */
+	enum punch_state state;
+	char id[PUNCH_ID_LEN + 1];
+	struct room *room;
+	struct held *initiator; /* NULL once it is answered or gone */
+	struct side offer;      /* agent_id, agent_pubkey, ufrag, pwd */
+	struct side answer;     /* colony_pubkey, ufrag, pwd */
+	uint64_t offered_ms;
+	uint64_t start_ms;
+	uint8_t handed[HANDED_MAX][LEASE_TAG_LEN];
+	unsigned n_handed;
+	struct punch *prev, *next;
+};
+
+struct room {
+	struct room *bucket_next;
+	struct held *awaits; /* newest first */
+	struct punch *punches, *punches_last; /* oldest first */
+	unsigned n_awaits; /* those in the ready queue too: they refer to the room */
+	unsigned n_punches;
+	char mesh[]; /* with its NUL */
+};
+
+struct punch_table {
+	struct heap heap;
+	struct timer *slots[REGISTRY_HELD_MAX + REGISTRY_PUNCHES_MAX];
+	struct room *rooms[BUCKETS];
+	struct held *held[BUCKETS]; /* by ticket */
+	struct held *ready, *ready_last;
+	size_t n_held, n_punches;
+	uint64_t bucket_seed;
+};
+
+/* --- held.c --------------------------------------------------------------------------------- */
+
+struct room *room_find(struct registry *r, const char *mesh);
+/* Finds or makes; NULL without memory. */
+struct room *room_get(struct registry *r, const char *mesh);
+/* Frees ROOM if nothing is in it. */
+void room_release(struct registry *r, struct room *room);
+
+/* Holds the call being served until WAIT_S from now, or the client's deadline if that is sooner.
+ * NULL when there is no room for more. */
+struct held *held_new(struct registry *r, enum held_kind kind, uint64_t wait_s);
+/* Puts H into the queue that punches_next_answer takes from. */
+void held_finish(struct registry *r, struct held *h, enum outcome outcome);
+void held_free(struct registry *r, struct held *h);
+struct held *held_find(struct registry *r, uint64_t ticket);
+
+void punch_free(struct registry *r, struct punch *p);
+
+#endif
