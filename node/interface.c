@@ -121,7 +121,9 @@ static enum err open_control(struct interface *i, const char **why)
 	else if (e)
 		*why = why_print("cannot open /var/run/wireguard/%s.sock: %s", i->name,
 		                 strerror(errno));
-	if (!e || e == ERR_EXISTS || i->plain)
+	/* Another network namespace may have an interface of that name: no reason for a mesh not to
+	 * run. Two of them in one namespace meet at the TUN device. */
+	if (!e || i->plain)
 		return e;
 	log_emit(&i->log, LOG_WARN, "interface", *why, "wg=unavailable");
 	return ERR_OK;
@@ -237,13 +239,12 @@ void interface_close(struct interface *i, void (*closed)(void *ctx), void *ctx)
 	interface_release(i);
 }
 
-int interface_set_port(struct interface *i, uint16_t port)
+/* PORT 0: one of the kernel's choice. */
+static int move_port(struct interface *i, uint16_t port)
 {
 	struct udp *before = i->udp, *after;
 	enum err e;
 
-	if (port == 0 || port == udp_port(before))
-		return 0;
 	errno = 0;
 	e = udp_open(&after, port);
 	if (!e && i->mark)
@@ -254,6 +255,16 @@ int interface_set_port(struct interface *i, uint16_t port)
 	i->udp = after;
 	udp_close(before);
 	return interface_io_watch(i) ? EIO : 0;
+}
+
+int interface_set_port(struct interface *i, uint16_t port)
+{
+	return port == 0 || port == udp_port(i->udp) ? 0 : move_port(i, port);
+}
+
+enum err interface_rebind(struct interface *i)
+{
+	return move_port(i, 0) ? ERR_IO : ERR_OK;
 }
 
 int interface_set_mark(struct interface *i, uint32_t mark)

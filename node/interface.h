@@ -57,6 +57,9 @@ void interface_close(struct interface *i, void (*closed)(void *ctx), void *ctx);
 struct wg_device *interface_device(struct interface *i);
 const char *interface_name(const struct interface *i);
 uint16_t interface_port(const struct interface *i);
+/* Moves to a fresh UDP port of the kernel's choice: no router on the way remembers anything about
+ * it. On failure the present one stays. Not from within a hook. */
+enum err interface_rebind(struct interface *i) MUST_CHECK;
 unsigned interface_index(const struct interface *i); /* of the TUN device */
 
 /* To be called after talking to the engine directly (wg_peer_*, wg_hold_accept, …): sends what it
