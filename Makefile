@@ -1,0 +1,75 @@
+# The front door: thin targets over the presets in CMakePresets.json. `make help` lists them.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Seconds for each fuzz target, tests in parallel.
+FUZZ_SECONDS ?= 60
+JOBS ?= 2
+
+cmake = cmake --preset $(1) --log-level=NOTICE $(2) && cmake --build --preset $(1)
+ctest = ctest --test-dir build/$(1) --output-on-failure -j $(JOBS)
+# clang's own freestanding headers: the wasm build sees no others.
+clang_include = $(shell clang -print-resource-dir)/include
+
+.PHONY: all help packages demo test test-asan test-clang lint fuzz soak bench wasm install clean
+
+all: ## build/warren, optimised
+	@command -v cmake >/dev/null || { echo "cmake is missing: make packages" >&2; exit 1; }
+	@$(call cmake,release)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+packages: ## install what the build needs
+	@tools/install-packages build
+
+demo: ## two machines behind NAT find each other, before your eyes
+	@tools/install-packages demo
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 -B demo/demo.py build/warren
+
+test: ## everything that must hold before a change goes in
+	@tools/install-packages test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory wasm
+	@$(MAKE) --no-print-directory test-asan
+	@$(MAKE) --no-print-directory test-clang
+	@$(MAKE) --no-print-directory lint
+	@echo "make test: everything passed"
+
+test-asan: ## unit, interoperability, acceptance and lab tests under ASan and UBSan
+	@$(call cmake,test)
+	@$(call ctest,asan)
+
+test-clang: ## the same sources with clang's warnings and sanitizers; unit tests
+	@$(call cmake,clang)
+	@$(call ctest,clang) -L unit
+
+lint: ## clang-tidy, cppcheck, and the house rules that a script can check
+	@$(call cmake,clang) >/dev/null
+	@tools/lint build/clang
+
+fuzz: ## every fuzz target for FUZZ_SECONDS
+	@tools/install-packages test
+	@$(call cmake,fuzz)
+	@tools/fuzz build/fuzz $(FUZZ_SECONDS)
+
+soak: ## the lab at full length: 20 starts of each kind, ten minutes without a server
+	@tools/install-packages test
+	@$(MAKE) --no-print-directory all
+	@$(call cmake,test)
+	@WARREN_SOAK=1 ctest --test-dir build/asan --output-on-failure -L lab
+
+bench: ## one TCP stream through two `warren wg`, beside wireguard-go in the same run
+	@tools/install-packages test
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 -B bench/throughput.py build/warren
+
+wasm: ## core/ freestanding for wasm32: fails at the first system header
+	@$(call cmake,wasm,-DWARREN_CLANG_INCLUDE=$(clang_include))
+
+install: ## build/warren below DESTDIR and PREFIX
+	install -D -m 755 build/warren $(DESTDIR)$(PREFIX)/bin/warren
+	ln -sf warren $(DESTDIR)$(PREFIX)/bin/warren-wg
+
+clean: ## remove build/
+	rm -rf build
