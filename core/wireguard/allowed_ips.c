@@ -151,6 +151,7 @@ enum err allowed_ips_insert(struct allowed_ips *t, const struct ip_prefix *prefi
 	if (*slot && (*slot)->len == prefix->len && covers(*slot, key)) {
 		if ((*slot)->set)
 			set_unlink(*slot);
+		(*slot)->key = key; /* a fork's bits behind its length were another's */
 		set_link(set, *slot);
 		return ERR_OK;
 	}
@@ -159,7 +160,6 @@ enum err allowed_ips_insert(struct allowed_ips *t, const struct ip_prefix *prefi
 		return ERR_NOMEM;
 	shared = *slot ? common_bits((*slot)->key, key) : prefix->len;
 	if (shared < prefix->len) {
-		/* The fork's own bits behind SHARED are never looked at. */
 		fork = node_new(t, prefix->ip.family, key, shared);
 		if (!fork) {
 			mem_free(t->alloc, n, sizeof(*n));
