@@ -27,8 +27,8 @@ of 1 dies there.
                   +--------------+       +--------------+
 
 The addresses outside are ordinary public ones, because the programs under test treat private and
-documentation ranges as such; nothing here has a way out of the machine. IPv6 is routed without
-NAT: site N is 2a00:N:1::/64 behind 2a00:N::2.
+documentation ranges as such; nothing here has a way out of the machine. A site has IPv6 only when
+asked, so that nothing slips past its NAT: it is routed, 2a00:N:1::/64 behind 2a00:N::2.
 
 Needs root; run_as_root() enters a user namespace otherwise. Python standard library only.
 """
@@ -50,6 +50,9 @@ CLONE_NEWNET = 0x40000000
 SERVER_IP = "45.90.0.1"
 SERVER_IP6 = "2a00:ff::1"
 NAT_KINDS = {"masquerade": "", "random": "random", "fully-random": "fully-random"}
+
+# Where Debian keeps ip, nft and their like, and an ordinary user's PATH does not look.
+os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -158,13 +161,14 @@ class Host:
         if self._keeper.stdout.readline() != b"up\n":
             raise LabError(f"cannot create the namespaces of {name}: "
                            + self._keeper.stderr.read().decode().strip())
-        self._netns = os.open(f"/proc/{self._keeper.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.pid = self._keeper.pid
+        self._netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.sysctl("net/ipv6/conf/all/accept_dad", 0)
         self.sysctl("net/ipv6/conf/default/accept_dad", 0)
 
     def enter(self, *argv):
         """The command line that runs ARGV on this host."""
-        return ["nsenter", f"--target={self._keeper.pid}", "--net", "--mount", "--",
+        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--",
                 *map(str, argv)]
 
     @contextlib.contextmanager
@@ -206,6 +210,12 @@ class Host:
         with self.inside(), open(f"/proc/sys/{key}", "w") as f:
             f.write(str(value))
 
+    def readdress(self, old, new, gateway, prefix=24):
+        """Replaces the IPv4 address of eth0, as a change of network does."""
+        self.ip(f"addr del {old}/{prefix} dev eth0", f"addr add {new}/{prefix} dev eth0",
+                f"route replace default via {gateway}")
+        self.address = new
+
     def ping(self, address, count=1, timeout=3, size=56):
         """True when every ping is answered."""
         return self.run("ping", "-n", "-q", "-i", "0.05", "-c", count, "-w", timeout, "-s", size,
@@ -222,34 +232,37 @@ class Host:
 class Site:
     """A router with a LAN behind it. Made by Lab.site()."""
 
-    def __init__(self, lab, name, number, nat, filtered):
-        self.lab, self.name, self.number = lab, name, number
-        self.wan_ip, self.wan_ip6 = f"5.{number}.0.2", f"2a00:{number}::2"
-        self.hosts = []
+    def __init__(self, lab, name, number, nat, filtered, ipv6):
+        self.lab, self.name, self.number, self.ipv6 = lab, name, number, ipv6
+        self.wan_ip, self.hosts = f"5.{number}.0.2", []
         self.router = lab.host(name)
-        lab.uplink(self.router, number, "wan")
+        lab.uplink(self.router, number, "wan", ipv6)
         self.router.ip("link add lan type bridge", "link set lan up",
-                       f"addr add 192.168.{number}.1/24 dev lan",
-                       f"addr add 2a00:{number}:1::1/64 dev lan")
-        lab.internet.ip(f"route add 2a00:{number}:1::/64 via {self.wan_ip6}")
+                       f"addr add 192.168.{number}.1/24 dev lan")
+        if ipv6:
+            self.router.ip(f"addr add 2a00:{number}:1::1/64 dev lan")
+            lab.internet.ip(f"route add 2a00:{number}:1::/64 via 2a00:{number}::2")
         _forward(self.router)
         self.router.nft(nat_rules(nat, filtered))
 
     def host(self, name):
-        """A machine on the LAN, with eth0 and default routes for both families."""
-        n = 10 + len(self.hosts)
+        """A machine on the LAN, at 192.168.NUMBER.10 and up."""
         machine = self.lab.host(name)
-        machine.ip(f"link add eth0 type veth peer name lan{n} netns {self.router._keeper.pid}",
-                   "link set eth0 up",
-                   f"addr add 192.168.{self.number}.{n}/24 dev eth0",
-                   f"addr add 2a00:{self.number}:1::{n}/64 dev eth0 nodad")
-        self.router.ip(f"link set lan{n} master lan up")
-        machine.ip(f"route add default via 192.168.{self.number}.1",
-                   f"route add default via 2a00:{self.number}:1::1")
-        machine.address = f"192.168.{self.number}.{n}"
-        machine.address6 = f"2a00:{self.number}:1::{n}"
-        self.hosts.append(machine)
+        self.connect(machine)
         return machine
+
+    def connect(self, machine):
+        """A cable from eth0 of MACHINE to the LAN, an address and a default route."""
+        n = 10 + len(self.hosts)
+        machine.address = f"192.168.{self.number}.{n}"
+        machine.ip(f"link add eth0 type veth peer name lan{n} netns {self.router.pid}",
+                   "link set eth0 up", f"addr add {machine.address}/24 dev eth0",
+                   f"route add default via 192.168.{self.number}.1")
+        self.router.ip(f"link set lan{n} master lan up")
+        if self.ipv6:
+            machine.ip(f"addr add 2a00:{self.number}:1::{n}/64 dev eth0",
+                       f"route add default via 2a00:{self.number}:1::1")
+        self.hosts.append(machine)
 
 
 class Lab:
@@ -267,7 +280,7 @@ class Lab:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.internet = self.host("internet")
         self.internet.ip(f"addr add {SERVER_IP}/32 dev lo",
-                         f"addr add {SERVER_IP6}/128 dev lo nodad")
+                         f"addr add {SERVER_IP6}/128 dev lo")
         _forward(self.internet)
 
     def host(self, name):
@@ -277,30 +290,29 @@ class Lab:
         self.hosts[name] = Host(self, name)
         return self.hosts[name]
 
-    def site(self, name, number, nat="masquerade", filtered=True):
+    def site(self, name, number, nat="masquerade", filtered=True, ipv6=False):
         """A site behind a router. NAT is a key of NAT_KINDS, or None for plain routing. FILTERED:
         the router drops what comes in from the internet unasked, to itself and to the LAN."""
-        return Site(self, name, number, nat, filtered)
+        return Site(self, name, number, nat, filtered, ipv6)
 
-    def public_host(self, name, number):
+    def public_host(self, name, number, ipv6=False):
         """A machine right on the internet, at 5.NUMBER.0.2."""
         machine = self.host(name)
-        self.uplink(machine, number, "eth0")
-        machine.address, machine.address6 = f"5.{number}.0.2", f"2a00:{number}::2"
+        self.uplink(machine, number, "eth0", ipv6)
+        machine.address = f"5.{number}.0.2"
         return machine
 
-    def uplink(self, machine, number, interface):
+    def uplink(self, machine, number, interface, ipv6=False):
         """A cable from MACHINE to the internet, on a subnet of its own."""
         machine.ip(f"link add {interface} type veth peer name site{number} "
-                   f"netns {self.internet._keeper.pid}",
-                   f"link set {interface} up",
-                   f"addr add 5.{number}.0.2/24 dev {interface}",
-                   f"addr add 2a00:{number}::2/64 dev {interface} nodad")
-        self.internet.ip(f"link set site{number} up",
-                         f"addr add 5.{number}.0.1/24 dev site{number}",
-                         f"addr add 2a00:{number}::1/64 dev site{number} nodad")
-        machine.ip(f"route add default via 5.{number}.0.1",
-                   f"route add default via 2a00:{number}::1")
+                   f"netns {self.internet.pid}",
+                   f"link set {interface} up", f"addr add 5.{number}.0.2/24 dev {interface}",
+                   f"route add default via 5.{number}.0.1")
+        self.internet.ip(f"link set site{number} up", f"addr add 5.{number}.0.1/24 dev site{number}")
+        if ipv6:
+            self.internet.ip(f"addr add 2a00:{number}::1/64 dev site{number}")
+            machine.ip(f"addr add 2a00:{number}::2/64 dev {interface}",
+                       f"route add default via 2a00:{number}::1")
 
     def on_close(self, function):
         """FUNCTION runs before processes are killed, last registered first."""

@@ -15,6 +15,15 @@ SOAK = bool(os.environ.get("WARREN_SOAK"))
 COLONY_IP, COLONY_IP6 = "10.42.0.1", "fd42::1"
 HTTP_PORT, STUN_PORT = 8080, 3478
 
+STATUS_KEYS = {"schema", "role", "name", "mesh", "interface", "public_key", "addresses",
+               "listen_port", "uptime_seconds", "server", "nat", "peers"}
+SERVER_KEYS = {"url", "state", "last_contact"}
+NAT_KEYS = {"mapping", "filtering", "public"}
+PEER_KEYS = {"name", "public_key", "allowed_ips", "state", "endpoint", "path", "rtt_ms",
+             "latest_handshake", "rx_bytes", "tx_bytes", "why"}
+AGENT_KEYS = {"id", "public_key", "address4", "address6", "state", "endpoint", "latest_handshake",
+              "rx_bytes", "tx_bytes"}
+
 # What a sanitiser or a failed assertion leaves behind.
 CRASH = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed"
                    r"|assertion failed|Segmentation fault")
@@ -98,11 +107,6 @@ class Node(Program):
         plain = [a.split("/")[0] for a in self.status()["addresses"]]
         return (next((a for a in plain if ":" not in a), None),
                 next((a for a in plain if ":" in a), None))
-
-    def up(self, timeout=10):
-        """True once `warren status` answers."""
-        return wait_for(lambda: self.warren("status", check=False).returncode in (0, 5)
-                        or not self.process.running(), timeout, f"{self.name} to answer status")
 
 
 class Colony(Node):

@@ -45,7 +45,7 @@ class LabTest(unittest.TestCase):
         return a, b, self.open_socket(a), self.open_socket(b)
 
     def test_both_families_reach_the_server(self):
-        a = self.lab.site("nat-a", 1).host("a")
+        a = self.lab.site("nat-a", 1, ipv6=True).host("a")
         self.assertTrue(a.ping(self.lab.server_ip))
         self.assertTrue(a.ping(self.lab.server_ip6))
 
