@@ -5,6 +5,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
+	&command_colony_start, &command_colony_secret, &command_colony_agents,
+	&command_colony_remove, &command_agent_start, &command_wait, &command_status,
 	&command_wg,
 	&command_genkey, &command_pubkey,
 };

@@ -7,7 +7,8 @@
 #include "linux/netlink.h"
 #include "linux/source.h"
 
-#define SETTLE_MS 100 /* changes come in groups: link, addresses, routes */
+#define SETTLE_MS  100  /* changes come in groups: link, addresses, routes */
+#define RECHECK_MS 1000 /* longer than a datagram travels that was sent before the change */
 
 /* ---- the own link ---- */
 
@@ -79,6 +80,8 @@ static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
 		wg_peer_send_keepalive(p, now);
 }
 
+/* Twice for each change: an answer that was on its way to the old address may have brought that
+ * source back. */
 static void on_settled(uv_timer_t *timer)
 {
 	struct interface *i = timer->data;
@@ -86,9 +89,21 @@ static void on_settled(uv_timer_t *timer)
 
 	for (struct wg_peer *p = NULL; (p = wg_peer_next(i->device, p)) != NULL;)
 		check_source(i, p, now);
-	if (i->hooks.network_changed)
+	i->rechecking = !i->rechecking;
+	if (i->rechecking)
+		uv_timer_start(timer, on_settled, RECHECK_MS, 0);
+	if (i->rechecking && i->hooks.network_changed)
 		i->hooks.network_changed(i->hooks.ctx, now);
 	interface_settle(i, now);
+}
+
+/* Not pushed back by later changes: a link that flaps all the time would postpone it for ever. */
+static void host_changed(struct interface *i)
+{
+	if (i->closing || (uv_is_active((uv_handle_t *)&i->network_timer) && !i->rechecking))
+		return;
+	i->rechecking = false;
+	uv_timer_start(&i->network_timer, on_settled, SETTLE_MS, 0);
 }
 
 static void on_monitor(uv_poll_t *poll, int status, int events)
@@ -105,9 +120,8 @@ static void on_monitor(uv_poll_t *poll, int status, int events)
 	}
 	if (changes.own)
 		refresh_link(i);
-	/* Not pushed back by later changes: a link that flaps all the time would postpone it for ever. */
-	if (changes.host && !i->closing && !uv_is_active((uv_handle_t *)&i->network_timer))
-		uv_timer_start(&i->network_timer, on_settled, SETTLE_MS, 0);
+	if (changes.host)
+		host_changed(i);
 }
 
 /* ---- start and stop ---- */

@@ -42,6 +42,7 @@ struct interface {
 	uint64_t armed_ns; /* when engine_timer fires; TIME_NEVER: not armed */
 	bool settling, settle_again; /* hooks may call back into the interface */
 	bool closing, gone;
+	bool rechecking; /* network_timer runs for the second look at the sources */
 	void (*closed)(void *ctx);
 	void *closed_ctx;
 

@@ -87,6 +87,9 @@ static void accepted(struct agent *a, const struct inner_message *m, uint64_t no
 	next.colony4 = m->colony4;
 	next.colony6 = m->colony6;
 	next.enrolled = true;
+	/* A private address tells that we share a network, and nothing of the NAT. */
+	if (ip_is_public(&m->observed.ip))
+		a->presence.observed = m->observed;
 	if (m->pair_key)
 		secret_pair_psk(next.pair_psk, a->colony_psk, a->cfg.public_key,
 		                a->state.colony_key, a->nonce, m->nonce);

@@ -1,10 +1,10 @@
 #include "mesh/colony_internal.h"
 
 #define SWEEP_NS      NS_PER_S
-#define SEEN_SAVE_S   600            /* how stale last_seen on disk may be */
+#define SEEN_SAVE_S   300            /* how stale last_seen on disk may be */
 #define CALL_BATCH    64             /* after a restart: agents called per CALL_EVERY_NS */
 #define CALL_EVERY_NS (20 * NS_PER_MS)
-#define CALL_LATE_S   600            /* whoever was silent for longer has lost its mapping */
+#define CALL_LATE_S   900            /* whoever was silent for longer has lost its mapping */
 #define TRIAL_NS      (6 * NS_PER_S)
 
 void colony_log(struct colony *c, enum log_level level, const char *msg, const char *agent_id)

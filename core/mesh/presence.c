@@ -174,17 +174,31 @@ bool presence_settled(const struct presence *p)
 	return p->stun_count && !p->probes[0].waiting && !p->probes[1].waiting;
 }
 
+const char *nat_mapping_text(enum nat_mapping m)
+{
+	switch (m) {
+	case NAT_MAPPING_NONE: return "none";
+	case NAT_MAPPING_EI: return "endpoint-independent";
+	case NAT_MAPPING_APD: return "address-and-port-dependent";
+	case NAT_MAPPING_UNKNOWN:
+	case NAT_MAPPING_SOME: break;
+	}
+	return "unknown";
+}
+
 enum nat_mapping presence_nat(const struct presence *p)
 {
 	const struct endpoint *m = &p->probes[0].mapped;
 
-	if (m->ip.family == IP_NONE)
+	if (m->ip.family == IP_NONE || p->observed.ip.family == IP_V6)
 		m = &p->probes[1].mapped;
 	if (m->ip.family == IP_NONE)
 		return NAT_MAPPING_UNKNOWN;
 	for (size_t i = 0; i < p->host_count; i++)
 		if (ip_eq(&p->hosts[i], &m->ip) && m->port == p->port)
 			return NAT_MAPPING_NONE;
+	if (p->observed.ip.family == m->ip.family)
+		return endpoint_eq(&p->observed, m) ? NAT_MAPPING_EI : NAT_MAPPING_APD;
 	return NAT_MAPPING_SOME;
 }
 
@@ -228,6 +242,7 @@ void presence_set_hosts(struct presence *p, const struct ip_addr *ips, size_t n,
 	p->stale = true;
 	p->register_ns = count ? now : TIME_NEVER;
 	p->failures = 0;
+	p->observed = (struct endpoint){ .port = 0 };
 	for (size_t i = 0; i < ARRAY_LEN(p->probes); i++)
 		p->probes[i].mapped = (struct endpoint){ .port = 0 };
 	presence_refresh(p, now);

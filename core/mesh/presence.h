@@ -15,8 +15,11 @@ enum server_state { SERVER_CONNECTING, SERVER_CONNECTED, SERVER_UNREACHABLE };
 enum nat_mapping {
 	NAT_MAPPING_UNKNOWN, /* no answer from a STUN server yet */
 	NAT_MAPPING_NONE,    /* the server sees our own address and port */
-	NAT_MAPPING_SOME     /* there is a NAT; one server cannot tell of which kind */
+	NAT_MAPPING_SOME,    /* there is a NAT; one server cannot tell of which kind */
+	NAT_MAPPING_EI,      /* the colony sees us where the STUN server does */
+	NAT_MAPPING_APD      /* it sees us elsewhere */
 };
+const char *nat_mapping_text(enum nat_mapping m); /* as `warren status` says it */
 
 /* One STUN transaction; one per address family, as mappings differ. */
 struct stun_probe {
@@ -60,6 +63,7 @@ struct presence {
 
 	enum server_state server;
 	uint64_t last_contact_ns; /* 0: never */
+	struct endpoint observed; /* where a peer sees our present port; IP_NONE: not told */
 	char why[MESH_TEXT_MAX];  /* the server's last refusal */
 };
 

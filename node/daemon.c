@@ -1,0 +1,33 @@
+#include "node/daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "linux/files.h"
+
+enum err daemon_path(char *out, size_t cap, const char *dir, const char *name)
+{
+	return (size_t)snprintf(out, cap, "%s/%s", dir, name) < cap ? ERR_OK : ERR_TRUNCATED;
+}
+
+enum err daemon_data_dir(const char *data, const char *role, bool create, char *out, size_t cap)
+{
+	char base[FILES_PATH_MAX];
+	enum err e;
+
+	if (data) {
+		e = str_copy(out, cap, data);
+	} else {
+		e = files_state_dir(base, sizeof(base));
+		if (!e)
+			e = daemon_path(out, cap, base, role);
+	}
+	if (!e && create)
+		e = files_make_dir(out);
+	if (e)
+		fprintf(stderr, "warren: %s: cannot use the data directory %s: %s; choose another "
+		                "one with --data\n", role, data ? data : "(default)",
+		        errno ? strerror(errno) : err_text(e));
+	return e;
+}

@@ -1,0 +1,498 @@
+#include "node/discovery.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/discovery_json.h"
+
+#define BODY_MAX          (256 * 1024)
+#define CONNECT_TIMEOUT_S 4L
+#define CALL_TIMEOUT_S    8L   /* beyond what a long poll waits */
+#define PATH              "/coral.discovery.v1.DiscoveryService/"
+
+struct call {
+	struct discovery *owner;
+	CURL *easy; /* NULL: free */
+	struct curl_slist *headers;
+	char *request;
+	char *body;
+	size_t len;
+	enum rpc_method method;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* A socket that curl wants watched. */
+struct watch {
+	uv_poll_t poll;
+	struct discovery *owner;
+	curl_socket_t fd;
+};
+
+struct lookup {
+	uv_getaddrinfo_t req;
+	struct discovery *owner; /* NULL: nobody waits any more */
+};
+
+struct discovery {
+	uv_loop_t *loop;
+	char *url;
+	struct discovery_hooks hooks;
+	CURLM *multi;
+	uv_timer_t timer;
+	struct call calls[RPC_METHODS];
+	struct stun_names names;
+	struct endpoint servers[MESH_STUN_MAX];
+	size_t server_count, name_next;
+	struct lookup *lookup;
+	bool lookup_again;
+	void (*done)(void *ctx);
+	void *done_ctx;
+};
+
+const char *discovery_url(const struct discovery *d)
+{
+	return d->url;
+}
+
+/* ---- libcurl's events on libuv ---- */
+
+static void check_done(struct discovery *d);
+
+static void on_socket(uv_poll_t *poll, int status, int events)
+{
+	struct watch *w = poll->data;
+	struct discovery *d = w->owner;
+	int flags = 0, running;
+
+	if (status < 0)
+		flags = CURL_CSELECT_ERR;
+	if (events & UV_READABLE)
+		flags |= CURL_CSELECT_IN;
+	if (events & UV_WRITABLE)
+		flags |= CURL_CSELECT_OUT;
+	curl_multi_socket_action(d->multi, w->fd, flags, &running);
+	check_done(d);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct discovery *d = timer->data;
+	int running;
+
+	curl_multi_socket_action(d->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	check_done(d);
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *ctx)
+{
+	struct discovery *d = ctx;
+
+	(void)multi;
+	if (uv_is_closing((uv_handle_t *)&d->timer))
+		return 0;
+	if (timeout_ms < 0)
+		uv_timer_stop(&d->timer);
+	else
+		uv_timer_start(&d->timer, on_timer, (uint64_t)timeout_ms, 0);
+	return 0;
+}
+
+static void free_handle(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
+{
+	struct discovery *d = ctx;
+	struct watch *w = socket_ctx;
+	int events = 0;
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (w) {
+			curl_multi_assign(d->multi, fd, NULL);
+			uv_poll_stop(&w->poll);
+			uv_close((uv_handle_t *)&w->poll, free_handle);
+		}
+		return 0;
+	}
+	if (!w) {
+		w = calloc(1, sizeof(*w));
+		if (!w)
+			return -1;
+		w->owner = d;
+		w->fd = fd;
+		w->poll.data = w;
+		if (uv_poll_init_socket(d->loop, &w->poll, fd)) {
+			free(w);
+			return -1;
+		}
+		curl_multi_assign(d->multi, fd, w);
+	}
+	if (what != CURL_POLL_OUT)
+		events |= UV_READABLE;
+	if (what != CURL_POLL_IN)
+		events |= UV_WRITABLE;
+	uv_poll_start(&w->poll, events, on_socket);
+	return 0;
+}
+
+static CURLM *new_multi(struct discovery *d)
+{
+	CURLM *m = curl_multi_init();
+
+	if (!m)
+		return NULL;
+	curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(m, CURLMOPT_SOCKETDATA, d);
+	curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl_multi_setopt(m, CURLMOPT_TIMERDATA, d);
+	return m;
+}
+
+/* ---- STUN servers ---- */
+
+static void resolve_next(struct discovery *d);
+
+static void take_addresses(struct discovery *d, const struct addrinfo *list)
+{
+	for (const struct addrinfo *a = list; a; a = a->ai_next) {
+		struct endpoint *e = &d->servers[d->server_count];
+
+		if (d->server_count == MESH_STUN_MAX)
+			return;
+		memset(e, 0, sizeof(*e));
+		if (a->ai_family == AF_INET) {
+			struct sockaddr_in sin;
+
+			memcpy(&sin, a->ai_addr, sizeof(sin));
+			e->ip = ip_from_bytes((const uint8_t *)&sin.sin_addr, IP_V4);
+			e->port = ntohs(sin.sin_port);
+		} else if (a->ai_family == AF_INET6) {
+			struct sockaddr_in6 sin6;
+
+			memcpy(&sin6, a->ai_addr, sizeof(sin6));
+			e->ip = ip_from_bytes((const uint8_t *)&sin6.sin6_addr, IP_V6);
+			e->port = ntohs(sin6.sin6_port);
+		} else {
+			continue;
+		}
+		d->server_count++;
+	}
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+{
+	struct lookup *l = req->data;
+	struct discovery *d = l->owner;
+
+	if (d) {
+		d->lookup = NULL;
+		if (status == 0)
+			take_addresses(d, list);
+		d->name_next++;
+		resolve_next(d);
+	}
+	uv_freeaddrinfo(list);
+	free(l);
+}
+
+/* "host:port", "[v6]:port" into its parts. */
+static bool split_name(const char *name, char *host, size_t cap, const char **port)
+{
+	const char *colon = strrchr(name, ':');
+	size_t len;
+
+	if (!colon || !colon[1])
+		return false;
+	*port = colon + 1;
+	len = (size_t)(colon - name);
+	if (len >= 2 && name[0] == '[' && name[len - 1] == ']') {
+		name++;
+		len -= 2;
+	}
+	if (!len || len >= cap)
+		return false;
+	memcpy(host, name, len);
+	host[len] = '\0';
+	return true;
+}
+
+static void resolve_next(struct discovery *d)
+{
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM };
+	char host[MESH_HOSTNAME_MAX];
+	const char *port;
+
+	for (; d->name_next < d->names.count; d->name_next++) {
+		struct lookup *l;
+
+		if (!split_name(d->names.name[d->name_next], host, sizeof(host), &port))
+			continue;
+		l = calloc(1, sizeof(*l));
+		if (!l)
+			return;
+		l->owner = d;
+		l->req.data = l;
+		if (uv_getaddrinfo(d->loop, &l->req, on_resolved, host, port, &hints) == 0) {
+			d->lookup = l;
+			return;
+		}
+		free(l);
+	}
+	if (d->server_count)
+		d->hooks.stun_servers(d->hooks.ctx, d->servers, d->server_count);
+}
+
+static void resolve(struct discovery *d, const struct stun_names *names)
+{
+	if (d->lookup || !names->count)
+		return; /* the one under way serves as well */
+	d->names = *names;
+	d->name_next = 0;
+	d->server_count = 0;
+	resolve_next(d);
+}
+
+/* ---- calls ---- */
+
+static void call_clear(struct call *c)
+{
+	if (c->easy) {
+		curl_multi_remove_handle(c->owner->multi, c->easy);
+		curl_easy_cleanup(c->easy);
+	}
+	curl_slist_free_all(c->headers);
+	if (c->request)
+		wipe(c->request, strlen(c->request)); /* it holds the lease token */
+	free(c->request);
+	if (c->body)
+		wipe(c->body, c->len);
+	free(c->body);
+	memset(c, 0, sizeof(*c));
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *ctx)
+{
+	struct call *c = ctx;
+	size_t len = size * n;
+	char *grown;
+
+	if (len > BODY_MAX - c->len)
+		return 0;
+	grown = realloc(c->body, c->len + len + 1);
+	if (!grown)
+		return 0;
+	c->body = grown;
+	memcpy(c->body + c->len, p, len);
+	c->len += len;
+	return len;
+}
+
+static void finish(struct discovery *d, struct call *c, CURLcode code)
+{
+	struct rpc_reply *reply = calloc(1, sizeof(*reply));
+	struct stun_names *stun = calloc(1, sizeof(*stun));
+	long status = 0;
+
+	if (!reply || !stun)
+		abort(); /* as core does when memory for a few kilobytes is gone */
+	reply->method = c->method;
+	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (code == CURLE_OK) {
+		discovery_decode(reply, stun, status, c->body ? c->body : "", c->len);
+	} else {
+		reply->result = RPC_UNREACHABLE;
+		struct text t = TEXT_IN(reply->message);
+
+		text_str(&t, d->url);
+		text_str(&t, ": ");
+		text_str(&t, *c->error ? c->error : curl_easy_strerror(code));
+	}
+	call_clear(c);
+	d->hooks.reply(d->hooks.ctx, reply);
+	resolve(d, stun);
+	wipe(reply, sizeof(*reply));
+	free(reply);
+	free(stun);
+}
+
+static void check_done(struct discovery *d)
+{
+	CURLMsg *msg;
+	int left;
+
+	while ((msg = curl_multi_info_read(d->multi, &left))) {
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		for (size_t i = 0; i < RPC_METHODS; i++) {
+			if (d->calls[i].easy == msg->easy_handle) {
+				finish(d, &d->calls[i], msg->data.result);
+				break;
+			}
+		}
+	}
+}
+
+static bool prepare(struct discovery *d, struct call *c, const struct rpc_request *r)
+{
+	char url[1024];
+	struct text t = TEXT_IN(url);
+
+	text_str(&t, d->url);
+	text_str(&t, PATH);
+	text_str(&t, discovery_method_name(r));
+	c->owner = d;
+	c->method = r->method;
+	c->request = discovery_encode(r);
+	c->easy = curl_easy_init();
+	c->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	if (c->headers)
+		curl_slist_append(c->headers, "Connect-Protocol-Version: 1");
+	if (!c->request || !c->easy || !c->headers || t.truncated)
+		return false;
+	curl_easy_setopt(c->easy, CURLOPT_URL, url);
+	curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
+	curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->request);
+	curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)strlen(c->request));
+	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
+	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->error);
+	curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
+	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, (long)r->wait_s + CALL_TIMEOUT_S);
+	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPIDLE, 10L);
+	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPINTVL, 5L);
+	curl_easy_setopt(c->easy, CURLOPT_USERAGENT, "warren");
+	return true;
+}
+
+void discovery_call(struct discovery *d, const struct rpc_request *r)
+{
+	struct call *c = &d->calls[r->method];
+
+	call_clear(c);
+	if (!prepare(d, c, r) || curl_multi_add_handle(d->multi, c->easy) != CURLM_OK) {
+		if (!c->easy)
+			abort(); /* out of memory */
+		finish(d, c, CURLE_OUT_OF_MEMORY);
+	}
+}
+
+void discovery_cancel(struct discovery *d, enum rpc_method method)
+{
+	call_clear(&d->calls[method]);
+}
+
+void discovery_reset(struct discovery *d)
+{
+	bool out[RPC_METHODS];
+	CURLM *fresh = new_multi(d);
+
+	if (!fresh)
+		return;
+	for (size_t i = 0; i < RPC_METHODS; i++) {
+		out[i] = d->calls[i].easy != NULL;
+		call_clear(&d->calls[i]);
+	}
+	curl_multi_cleanup(d->multi);
+	d->multi = fresh;
+	for (size_t i = 0; i < RPC_METHODS; i++) {
+		struct rpc_reply *reply = out[i] ? calloc(1, sizeof(*reply)) : NULL;
+
+		if (!reply)
+			continue;
+		reply->method = (enum rpc_method)i;
+		reply->result = RPC_UNREACHABLE;
+		snprintf(reply->message, sizeof(reply->message), "the network changed");
+		d->hooks.reply(d->hooks.ctx, reply);
+		free(reply);
+	}
+}
+
+/* ---- life ---- */
+
+static char *clean_url(const char *url, const char **why)
+{
+	const char *host;
+	size_t len = strlen(url);
+	char *copy;
+
+	if (strncmp(url, "http://", 7) == 0) {
+		host = url + 7;
+	} else if (strncmp(url, "https://", 8) == 0) {
+		host = url + 8;
+	} else {
+		*why = "must begin with http:// or https://";
+		return NULL;
+	}
+	if (!*host || *host == '/' || strpbrk(url, " \t\r\n?#") || len > 512) {
+		*why = "is not a URL of a server";
+		return NULL;
+	}
+	while (len && url[len - 1] == '/')
+		len--;
+	copy = strndup(url, len);
+	if (!copy)
+		*why = "out of memory";
+	return copy;
+}
+
+enum err discovery_new(uv_loop_t *loop, const char *url, const struct discovery_hooks *hooks,
+                       struct discovery **out, const char **why)
+{
+	struct discovery *d = calloc(1, sizeof(*d));
+
+	*why = "out of memory";
+	if (!d)
+		return ERR_NOMEM;
+	d->loop = loop;
+	d->hooks = *hooks;
+	d->url = clean_url(url, why);
+	if (!d->url) {
+		free(d);
+		return ERR_INVALID;
+	}
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(d->multi = new_multi(d))) {
+		*why = "cannot start libcurl";
+		free(d->url);
+		free(d);
+		return ERR_NOMEM;
+	}
+	uv_timer_init(loop, &d->timer);
+	d->timer.data = d;
+	*out = d;
+	return ERR_OK;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct discovery *d = h->data;
+	void (*done)(void *ctx) = d->done;
+	void *ctx = d->done_ctx;
+
+	free(d->url);
+	free(d);
+	if (done)
+		done(ctx);
+}
+
+void discovery_free(struct discovery *d, void (*done)(void *ctx), void *ctx)
+{
+	d->done = done;
+	d->done_ctx = ctx;
+	if (d->lookup) {
+		d->lookup->owner = NULL;
+		uv_cancel((uv_req_t *)&d->lookup->req);
+	}
+	for (size_t i = 0; i < RPC_METHODS; i++)
+		call_clear(&d->calls[i]);
+	curl_multi_cleanup(d->multi);
+	curl_global_cleanup();
+	uv_close((uv_handle_t *)&d->timer, on_closed);
+}

@@ -1,0 +1,35 @@
+/* The discovery service as a node sees it: Connect unary calls with JSON over libcurl, on a libuv
+ * loop. One call per method is out at a time; answers come through the hook. */
+#ifndef NODE_DISCOVERY_H
+#define NODE_DISCOVERY_H
+
+#include <uv.h>
+
+#include "mesh/action.h"
+
+struct discovery;
+
+struct discovery_hooks {
+	void *ctx;
+	/* The answer to a call. R is valid during the call only. */
+	void (*reply)(void *ctx, const struct rpc_reply *r);
+	/* The STUN servers that a registration named, resolved. */
+	void (*stun_servers)(void *ctx, const struct endpoint *servers, size_t n);
+};
+
+/* URL "http://host[:port]" or "https://…", a path is kept, a trailing slash is not. On failure *WHY
+ * says what is wrong, in static storage. */
+enum err discovery_new(uv_loop_t *loop, const char *url, const struct discovery_hooks *hooks,
+                       struct discovery **out, const char **why) MUST_CHECK;
+/* Calls that are out end without an answer. DONE is called on the loop when the handles are gone. */
+void discovery_free(struct discovery *d, void (*done)(void *ctx), void *ctx);
+
+void discovery_call(struct discovery *d, const struct rpc_request *r);
+void discovery_cancel(struct discovery *d, enum rpc_method method);
+/* The host's network changed: connections from addresses that are gone would hang. Drops them all;
+ * calls that are out are answered RPC_UNREACHABLE. */
+void discovery_reset(struct discovery *d);
+
+const char *discovery_url(const struct discovery *d);
+
+#endif
