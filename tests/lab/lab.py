@@ -243,7 +243,8 @@ class Site:
             self.router.ip(f"addr add 2a00:{number}:1::1/64 dev lan")
             lab.internet.ip(f"route add 2a00:{number}:1::/64 via 2a00:{number}::2")
         _forward(self.router)
-        self.router.nft(nat_rules(nat, filtered))
+        if nat or filtered:
+            self.router.nft(nat_rules(nat, filtered))
 
     def host(self, name):
         """A machine on the LAN, at 192.168.NUMBER.10 and up."""
@@ -355,19 +356,33 @@ class Lab:
 
 def nat_rules(nat, filtered):
     """The nftables ruleset of a site's router."""
-    rules = ["flush ruleset"]
+    rules = ""
     if nat:
-        rules.append("table ip nat {\n chain postrouting {\n"
-                     "  type nat hook postrouting priority srcnat;\n"
-                     f"  oifname \"wan\" masquerade {NAT_KINDS[nat]}\n }}\n}}")
+        rules += f"""
+table ip nat {{
+	chain postrouting {{
+		type nat hook postrouting priority srcnat;
+		oifname "wan" masquerade {NAT_KINDS[nat]}
+	}}
+}}"""
     if filtered:
-        accept = "iifname != \"wan\" accept\n  ct state established,related accept\n"
-        accept6 = "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
-        rules.append("table inet filter {\n chain input {\n"
-                     f"  type filter hook input priority filter; policy drop;\n  {accept}{accept6}"
-                     " }\n chain forward {\n"
-                     f"  type filter hook forward priority filter; policy drop;\n  {accept} }}\n}}")
-    return "\n".join(rules) + "\n"
+        unasked = """iifname != "wan" accept
+		ct state established,related accept"""
+        rules += f"""
+table inet filter {{
+	chain input {{
+		type filter hook input priority filter; policy drop;
+		{unasked}
+		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+		counter drop
+	}}
+	chain forward {{
+		type filter hook forward priority filter; policy drop;
+		{unasked}
+		counter drop
+	}}
+}}"""
+    return rules + "\n"
 
 
 def _forward(router):
