@@ -92,6 +92,7 @@ static enum err make_peer(struct agent *a, uint64_t now)
 	if (e)
 		return e;
 	a->colony_link_local = link_local.ip;
+	wg_peer_set_user(a->peer, a); /* ours: not to be removed by wg(8) */
 	wg_peer_set_keepalive(a->peer, 25, now);
 	agent_use_psk(a, a->state.enrolled);
 	return ERR_OK;

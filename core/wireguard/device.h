@@ -114,7 +114,7 @@ void wg_peer_disallow_all(struct wg_peer *p);
 /* Iterates over the allowed IPs; *CURSOR starts at 0. False at the end. Not while changing them. */
 bool wg_peer_allowed_next(const struct wg_peer *p, size_t *cursor, struct ip_prefix *out);
 
-/* The caller's own mark on a peer. */
+/* The caller's own mark on a peer. A peer that has one cannot be removed through UAPI. */
 void wg_peer_set_user(struct wg_peer *p, void *user);
 void *wg_peer_user(const struct wg_peer *p);
 

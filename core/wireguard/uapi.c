@@ -1,7 +1,7 @@
 #include "wireguard/uapi.h"
 
 /* Linux errno values, which are part of the protocol. */
-enum { UAPI_OK = 0, UAPI_ENOMEM = 12, UAPI_EINVAL = 22, UAPI_ENOSPC = 28 };
+enum { UAPI_OK = 0, UAPI_EPERM = 1, UAPI_ENOMEM = 12, UAPI_EINVAL = 22, UAPI_ENOSPC = 28 };
 
 #define ANSWER_MAX (16U << 10) /* bytes that one call of wg_uapi_get_next may append */
 /* The attributes of a peer with their longest values are far below this. */
@@ -67,15 +67,21 @@ static int set_fwmark(struct wg_uapi_set *s, struct value v, uint64_t now)
 	return UAPI_OK;
 }
 
+/* Peers with a mark belong to the mesh, which holds pointers to them; it is asked to remove them by
+ * its own commands. */
 static int set_replace_peers(struct wg_uapi_set *s, struct value v, uint64_t now)
 {
-	struct wg_peer *p;
+	struct wg_peer *p, *kept = NULL;
 
 	(void)now;
 	if (!is_word(v, "true"))
 		return UAPI_EINVAL;
-	while ((p = wg_peer_next(s->device, NULL)))
-		wg_peer_remove(s->device, p);
+	while ((p = wg_peer_next(s->device, kept))) {
+		if (wg_peer_user(p))
+			kept = p;
+		else
+			wg_peer_remove(s->device, p);
+	}
 	return UAPI_OK;
 }
 
@@ -117,6 +123,8 @@ static int set_remove(struct wg_uapi_set *s, struct value v, uint64_t now)
 	(void)now;
 	if (!is_word(v, "true"))
 		return UAPI_EINVAL;
+	if (wg_peer_user(s->peer))
+		return UAPI_EPERM;
 	wg_peer_remove(s->device, s->peer);
 	s->skip_peer = true;
 	return UAPI_OK;
