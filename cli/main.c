@@ -8,6 +8,7 @@ static const struct command *const commands[] = {
 	&command_colony_start, &command_colony_secret, &command_colony_agents,
 	&command_colony_remove, &command_agent_start, &command_wait, &command_status,
 	&command_wg,
+	&command_server,
 	&command_genkey, &command_pubkey,
 };
 

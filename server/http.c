@@ -1,0 +1,337 @@
+#include "server/http.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <http_parser.h>
+
+#include "base/addr.h"
+
+/* A header that is kept. JOIN: repeated ones are joined with commas; else they are an error. */
+struct kept {
+	const char *name;
+	size_t offset, cap;
+	bool join;
+};
+
+#define KEPT(name, field, join) \
+	{ name, offsetof(struct http_request, field), sizeof(((struct http_request *)0)->field), \
+	  join }
+
+static const struct kept kept_headers[] = {
+	KEPT("host", host, false),
+	KEPT("content-type", content_type, false),
+	KEPT("content-encoding", content_encoding, false),
+	KEPT("connect-timeout-ms", timeout_ms, false),
+	KEPT("cf-connecting-ip", cf_ip, false),
+	KEPT("x-real-ip", real_ip, false),
+	KEPT("x-forwarded-for", forwarded, true),
+};
+
+struct http_reader {
+	http_parser parser;
+	struct http_request *request; /* NULL between requests */
+	unsigned bad_status;
+	bool complete;
+	bool expects;
+	/* The header being read. */
+	char name[32];
+	size_t name_len; /* larger than NAME when it is none of ours */
+	const struct kept *kept;
+	bool in_value;
+	bool expect_header;
+	char expect[16];
+	size_t value_len;
+	unsigned n_headers;
+	uint32_t seen; /* bit per kept header */
+};
+
+static int refuse(struct http_reader *r, unsigned status)
+{
+	r->bad_status = status;
+	return 1;
+}
+
+static int on_begin(http_parser *p)
+{
+	struct http_reader *r = p->data;
+
+	http_forget(r);
+	r->request = calloc(1, sizeof(*r->request));
+	r->complete = r->expects = r->in_value = r->expect_header = false;
+	r->name_len = r->value_len = 0;
+	r->n_headers = 0;
+	r->seen = 0;
+	r->kept = NULL;
+	r->expect[0] = '\0';
+	return r->request ? 0 : refuse(r, 503);
+}
+
+static int on_url(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+	size_t len = strlen(r->request->path);
+
+	if (n >= sizeof(r->request->path) - len)
+		return refuse(r, 414);
+	memcpy(r->request->path + len, at, n);
+	r->request->path[len + n] = '\0';
+	return memchr(at, '\0', n) ? refuse(r, 400) : 0;
+}
+
+static void begin_value(struct http_reader *r)
+{
+	r->in_value = true;
+	r->value_len = 0;
+	r->kept = NULL;
+	r->expect_header = false;
+	if (r->name_len >= sizeof(r->name))
+		return;
+	r->name[r->name_len] = '\0';
+	r->expect_header = strcasecmp(r->name, "expect") == 0;
+	for (size_t i = 0; i < ARRAY_LEN(kept_headers); i++)
+		if (strcasecmp(r->name, kept_headers[i].name) == 0)
+			r->kept = &kept_headers[i];
+}
+
+static int on_field(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+
+	if (r->in_value || r->n_headers == 0) {
+		if (++r->n_headers > HTTP_HEADERS_MAX)
+			return refuse(r, 431);
+		r->in_value = false;
+		r->name_len = 0;
+	}
+	if (r->name_len + n < sizeof(r->name))
+		memcpy(r->name + r->name_len, at, n);
+	r->name_len += n;
+	return 0;
+}
+
+/* Where the value of the kept header stands in the request; a repeated one that may be joined goes
+ * on behind the first. NULL when it may not be repeated. */
+static char *value_start(struct http_reader *r)
+{
+	unsigned bit = 1U << (r->kept - kept_headers);
+	char *value = (char *)r->request + r->kept->offset;
+
+	if (!(r->seen & bit)) {
+		r->seen |= bit;
+		return value;
+	}
+	if (!r->kept->join || strlen(value) + 2 > r->kept->cap)
+		return NULL;
+	value[strlen(value) + 1] = '\0';
+	value[strlen(value)] = ',';
+	return value;
+}
+
+static int on_value(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+	bool first = !r->in_value;
+	char *value;
+	size_t len;
+
+	if (first)
+		begin_value(r);
+	if (r->expect_header && r->value_len + n < sizeof(r->expect)) {
+		memcpy(r->expect + r->value_len, at, n);
+		r->value_len += n;
+		r->expect[r->value_len] = '\0';
+	}
+	if (!r->kept)
+		return 0;
+	value = (char *)r->request + r->kept->offset;
+	if (first && !value_start(r))
+		return refuse(r, 400);
+	len = strlen(value);
+	if (n >= r->kept->cap - len)
+		return refuse(r, 431);
+	memcpy(value + len, at, n);
+	value[len + n] = '\0';
+	return 0;
+}
+
+/* RFC 9110 section 7.2: uri-host [":" port]. Leaves the bare host in HOST. */
+static bool valid_host(char *host)
+{
+	char *colon = strrchr(host, ':');
+	char *end = host + strlen(host);
+	struct ip_addr ip;
+
+	if (host[0] == '[') {
+		char *close = strchr(host, ']');
+
+		if (!close || (close[1] && (close[1] != ':' || colon != close + 1)) ||
+		    ip_parse(host + 1, (size_t)(close - host - 1), &ip) || ip.family != IP_V6)
+			return false;
+		if (close[1] && strspn(close + 2, "0123456789") != (size_t)(end - close - 2))
+			return false;
+		memmove(host, host + 1, (size_t)(close - host - 1));
+		close[-1] = '\0';
+		return true;
+	}
+	if (colon) {
+		if (strspn(colon + 1, "0123456789") != (size_t)(end - colon - 1) ||
+		    end - colon > 6)
+			return false;
+		*colon = '\0';
+	}
+	return *host && strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                             "0123456789.-_") == strlen(host);
+}
+
+/* RFC 9112 section 3.2: absolute-form is accepted, and means its path. The query means nothing. */
+static void normalize_target(char *path)
+{
+	char *slash, *query;
+
+	if (strncasecmp(path, "http://", 7) == 0) {
+		slash = strchr(path + 7, '/');
+		if (slash)
+			memmove(path, slash, strlen(slash) + 1);
+		else
+			memcpy(path, "/", 2);
+	}
+	query = strchr(path, '?');
+	if (query)
+		*query = '\0';
+}
+
+static int on_headers(http_parser *p)
+{
+	struct http_reader *r = p->data;
+	struct http_request *q = r->request;
+	bool has_host = r->seen & 1;
+
+	normalize_target(q->path);
+	strncpy(q->method, http_method_str((enum http_method)p->method), sizeof(q->method) - 1);
+	/* RFC 9112 section 3.2: 1.1 requires exactly one valid Host. */
+	if (has_host ? !valid_host(q->host) : p->http_major == 1 && p->http_minor >= 1) {
+		refuse(r, 400);
+		return -1;
+	}
+	if (p->http_major != 1) {
+		refuse(r, 505);
+		return -1;
+	}
+	if (p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX) {
+		refuse(r, 413);
+		return -1;
+	}
+	q->keep_alive = http_should_keep_alive(p) != 0;
+	r->expects = strcasecmp(r->expect, "100-continue") == 0 && p->http_minor >= 1;
+	/* An offer to upgrade may be ignored (RFC 9110 section 7.8), and is. */
+	p->upgrade = 0;
+	if (r->expects)
+		http_parser_pause(p, 1);
+	return 0;
+}
+
+static int on_body(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+
+	if (n > HTTP_BODY_MAX - r->request->body.len)
+		return refuse(r, 413);
+	buffer_add(&r->request->body, at, n);
+	return r->request->body.failed ? refuse(r, 503) : 0;
+}
+
+static int on_complete(http_parser *p)
+{
+	struct http_reader *r = p->data;
+
+	r->complete = true;
+	http_parser_pause(p, 1);
+	return 0;
+}
+
+static const http_parser_settings settings = {
+	.on_message_begin = on_begin,
+	.on_url = on_url,
+	.on_header_field = on_field,
+	.on_header_value = on_value,
+	.on_headers_complete = on_headers,
+	.on_body = on_body,
+	.on_message_complete = on_complete,
+};
+
+struct http_reader *http_reader_new(void)
+{
+	struct http_reader *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	http_parser_init(&r->parser, HTTP_REQUEST);
+	http_parser_set_max_header_size(HTTP_HEAD_MAX);
+	r->parser.data = r;
+	return r;
+}
+
+void http_forget(struct http_reader *r)
+{
+	if (!r->request)
+		return;
+	buffer_free(&r->request->body);
+	free(r->request);
+	r->request = NULL;
+}
+
+void http_reader_free(struct http_reader *r)
+{
+	if (!r)
+		return;
+	http_forget(r);
+	free(r);
+}
+
+enum http_event http_feed(struct http_reader *r, const char *p, size_t n, size_t *used)
+{
+	enum http_errno e;
+
+	r->complete = r->expects = false;
+	if (HTTP_PARSER_ERRNO(&r->parser) == HPE_PAUSED)
+		http_parser_pause(&r->parser, 0);
+	*used = http_parser_execute(&r->parser, &settings, p, n);
+	e = HTTP_PARSER_ERRNO(&r->parser);
+	if (r->complete)
+		return HTTP_COMPLETE;
+	if (e == HPE_PAUSED && r->expects)
+		return HTTP_EXPECTS;
+	if (e == HPE_OK)
+		return HTTP_MORE;
+	if (!r->bad_status)
+		r->bad_status = e == HPE_HEADER_OVERFLOW ? 431 : 400;
+	return HTTP_BAD;
+}
+
+const struct http_request *http_request(const struct http_reader *r)
+{
+	return r->request;
+}
+
+bool http_in_request(const struct http_reader *r)
+{
+	return r->request != NULL && !r->complete;
+}
+
+unsigned http_bad_status(const struct http_reader *r)
+{
+	return r->bad_status;
+}
+
+const char *http_reason(unsigned status)
+{
+	switch (status) {
+#define REASON(number, name, text) case number: return #text;
+	HTTP_STATUS_MAP(REASON)
+#undef REASON
+	case 499: return "Client Closed Request";
+	default: return "Unknown";
+	}
+}

@@ -1,0 +1,53 @@
+/* HTTP/1.1 requests, read incrementally (RFC 9112). The parser behind it is this file's secret. */
+#ifndef SERVER_HTTP_H
+#define SERVER_HTTP_H
+
+#include "server/buffer.h"
+
+#define HTTP_HEAD_MAX    16384   /* request line and headers together */
+#define HTTP_TARGET_MAX  1024
+#define HTTP_BODY_MAX    (256 * 1024)
+#define HTTP_HEADERS_MAX 100
+
+/* A request as far as this server cares. Strings are "" when the header is absent. */
+struct http_request {
+	char method[16];
+	char path[HTTP_TARGET_MAX]; /* without the query */
+	char host[256];             /* without port and brackets */
+	char content_type[128];
+	char content_encoding[32];
+	char timeout_ms[16];        /* Connect-Timeout-Ms */
+	char cf_ip[64];             /* CF-Connecting-IP */
+	char real_ip[64];           /* X-Real-IP */
+	char forwarded[512];        /* X-Forwarded-For, several joined with commas */
+	bool keep_alive;
+	bool expects_continue;
+	struct buffer body;
+};
+
+enum http_event {
+	HTTP_MORE,     /* all input is consumed and the request is not complete */
+	HTTP_EXPECTS,  /* headers are complete and the client waits for "100 Continue" */
+	HTTP_COMPLETE, /* http_request() is there; feed the rest after the answer */
+	HTTP_BAD       /* answer with http_bad_status() and close */
+};
+
+struct http_reader;
+
+struct http_reader *http_reader_new(void);
+void http_reader_free(struct http_reader *r);
+
+/* Consumes up to N bytes, *USED of them. After HTTP_COMPLETE the next call begins a new request. */
+enum http_event http_feed(struct http_reader *r, const char *p, size_t n, size_t *used);
+
+/* The request, valid from HTTP_COMPLETE until the next http_feed or http_forget. */
+const struct http_request *http_request(const struct http_reader *r);
+/* Frees the request's memory before the next one comes: an idle connection costs little. */
+void http_forget(struct http_reader *r);
+/* Whether a request has begun to come in. */
+bool http_in_request(const struct http_reader *r);
+unsigned http_bad_status(const struct http_reader *r);
+
+const char *http_reason(unsigned status);
+
+#endif

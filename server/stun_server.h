@@ -1,0 +1,17 @@
+/* The STUN responder's UDP socket. */
+#ifndef SERVER_STUN_SERVER_H
+#define SERVER_STUN_SERVER_H
+
+#include <uv.h>
+
+#include "base/addr.h"
+
+struct stun_server;
+
+/* 0 or a libuv error. [::] takes IPv4 as well, and means 0.0.0.0 where there is no IPv6. */
+int stun_server_open(uv_loop_t *loop, const struct endpoint *at, struct stun_server **out,
+                     struct endpoint *bound);
+/* Frees itself once the loop has run. NULL is allowed. */
+void stun_server_close(struct stun_server *s);
+
+#endif
