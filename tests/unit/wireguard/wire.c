@@ -86,6 +86,7 @@ static void node_up(struct wire *w, unsigned i, const struct wg_config *base)
 	cfg.alloc = meter_allocator(&w->meter);
 	cfg.rng = w->rng;
 	n->wire = w;
+	n->budget = SIZE_MAX;
 	n->at = endpoint_v4((uint8_t)(i + 1), 51820);
 	n->inner = ip_v4(10, 0, 0, (uint8_t)(i + 1));
 	n->d = wg_device_new(&cfg, w->now, (struct wall_time){ 1700000000, 0 });
@@ -106,6 +107,8 @@ void wire_up_with(struct wire *w, unsigned n, const struct wg_config *base)
 	w->trace = calloc(MAX_TRACE, sizeof(*w->trace));
 	assert_non_null(w->flight);
 	assert_non_null(w->trace);
+	w->node = calloc(n, sizeof(*w->node));
+	assert_non_null(w->node);
 	w->nodes = n;
 	for (unsigned i = 0; i < n; i++)
 		node_up(w, i, base);
@@ -124,6 +127,7 @@ void wire_down(struct wire *w)
 		wg_device_free(w->node[i].d);
 	free(w->flight);
 	free(w->trace);
+	free(w->node);
 	assert_int_equal(w->meter.outstanding, 0);
 	assert_int_equal(w->meter.bytes, 0);
 }
@@ -214,8 +218,7 @@ void wire_pump(struct wire *w, unsigned a)
 	struct wg_packet pkts[4];
 	size_t got;
 
-	while (!n->frozen && wg_handshakes(n->d, 16, w->now))
-		;
+	wg_handshakes(n->d, n->budget, w->now);
 	do {
 		memset(pkts, 0, sizeof(pkts));
 		for (unsigned i = 0; i < 4; i++) {

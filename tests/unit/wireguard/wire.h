@@ -19,7 +19,6 @@
 #define MS NS_PER_MS
 #define S  NS_PER_S
 
-#define MAX_NODES  8
 #define MAX_FLIGHT 4096
 #define MAX_TRACE  65536
 #define MAX_EVENTS 256
@@ -72,7 +71,7 @@ struct node {
 	struct wg_event events[MAX_EVENTS];
 	unsigned event_count;
 	uint64_t verdicts[WG_VERDICTS]; /* of wg_open */
-	bool frozen; /* its handshake queue is not worked off */
+	size_t budget; /* handshakes worked off each time it is pumped; at first without end */
 };
 
 struct wire {
@@ -80,7 +79,7 @@ struct wire {
 	uint64_t random;
 	struct rng rng;
 	struct heap_meter meter;
-	struct node node[MAX_NODES];
+	struct node *node;
 	unsigned nodes;
 	struct flight *flight;
 	unsigned flights;
