@@ -12,9 +12,9 @@
 #include "node/daemon.h"
 
 /* EXIT_DONE and *ANSWER, or an exit code; says what is wrong unless QUIET. */
-static int ask(const char *interface, bool quiet, json_t **answer)
+static int ask(const char *op, const char *interface, bool quiet, json_t **answer)
 {
-	json_t *request = json_pack("{s:s}", "op", "status");
+	json_t *request = json_pack("{s:s}", "op", op);
 	enum err e = control_ask(interface, request, answer);
 
 	json_decref(request);
@@ -113,7 +113,7 @@ static int run_status(int argc, char **argv)
 
 	if (!options_parse(&command_status, specs, argc, argv, NULL, 0, &count, &code))
 		return code;
-	code = ask(interface, false, &answer);
+	code = ask("status", interface, false, &answer);
 	if (code)
 		return code;
 	if (json) {
@@ -149,7 +149,7 @@ static int run_wait(int argc, char **argv)
 		json_t *answer = NULL;
 		bool ready = false;
 
-		if (ask(interface, true, &answer) == EXIT_DONE)
+		if (ask("ready", interface, true, &answer) == EXIT_DONE)
 			ready = json_is_true(json_object_get(answer, "ready"));
 		json_decref(answer);
 		if (ready)

@@ -177,15 +177,21 @@ static json_t *status_json(struct agent_daemon *d)
 	if (v.peer)
 		json_array_append_new(peers, colony_json(d, &v));
 	json_object_set_new(o, "peers", peers);
-	json_object_set_new(o, "ready", json_boolean(v.answering));
 	return o;
 }
 
 static json_t *on_control(void *ctx, const char *op, const json_t *request)
 {
+	struct agent_daemon *d = ctx;
+	struct agent_view v;
+
 	(void)request;
+	if (strcmp(op, "ready") == 0) {
+		agent_view(d->agent, &v);
+		return json_pack("{s:b}", "ready", v.answering);
+	}
 	if (strcmp(op, "status") == 0)
-		return status_json(ctx);
+		return status_json(d);
 	return json_pack("{s:s}", "error", "unknown request");
 }
 

@@ -199,7 +199,6 @@ static json_t *status_json(struct colony_daemon *d)
 		json_array_append_new(peers, peer);
 	}
 	json_object_set_new(o, "peers", peers);
-	json_object_set_new(o, "ready", json_boolean(colony_presence(d->colony)->ever_registered));
 	return o;
 }
 
@@ -222,6 +221,8 @@ static json_t *on_control(void *ctx, const char *op, const json_t *request)
 
 	if (strcmp(op, "status") == 0)
 		return status_json(d);
+	if (strcmp(op, "ready") == 0)
+		return json_pack("{s:b}", "ready", colony_presence(d->colony)->ever_registered);
 	if (strcmp(op, "agents") == 0)
 		return agents_json(d->colony);
 	if (strcmp(op, "remove") == 0)
