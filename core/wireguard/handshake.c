@@ -43,7 +43,8 @@ static struct wall_time step_after(struct wall_time t)
 	return (struct wall_time){ t.s + 1, 0 };
 }
 
-/* 5.1: the peer takes only timestamps that grow. A clock that was set back must not lock us out. */
+/* 5.1: the peer takes only timestamps that grow. A clock that was set back must not lock us out, nor
+ * must forgetting a peer and adding it again: hence the device's own memory. */
 static struct wall_time next_timestamp(const struct wg_peer *p, uint64_t now)
 {
 	const struct wg_device *d = p->device;
@@ -51,7 +52,7 @@ static struct wall_time next_timestamp(const struct wg_peer *p, uint64_t now)
 
 	t.ns &= ~(TIMESTAMP_STEP - 1);
 	if (is_later(d->wall_high, t))
-		t = d->wall_high;
+		t = step_after(d->wall_high);
 	return is_later(t, p->sent_timestamp) ? t : step_after(p->sent_timestamp);
 }
 
