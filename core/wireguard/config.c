@@ -244,5 +244,5 @@ void wg_peer_reset(struct wg_peer *p, uint64_t now)
 {
 	p->device->now = now;
 	wg_peer_clear(p);
-	p->initiate_after = 0; /* the next packet may start anew, however short ago the last one was */
+	p->initiate_after = 0; /* the next packet may start anew, however new the last attempt is */
 }

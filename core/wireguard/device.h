@@ -41,13 +41,15 @@ enum wg_verdict {
 	WG_DELIVER,   /* wg_open: an IP packet from PEER now lies at BUF + OFF */
 	WG_CONSUMED,  /* wg_open: was for the engine itself (handshake, cookie, keepalive) */
 	WG_DROP_NO_PEER,    /* wg_seal: no allowed IP matches the destination */
-	WG_DROP_NO_ENDPOINT,/* wg_seal: the peer has no endpoint */
+	WG_DROP_NO_ENDPOINT,/* wg_seal: the peer has no endpoint, nor a handshake that may find one
+	                     * (wg_peer_initiate), during which packets are staged */
 	WG_DROP_MALFORMED,  /* not an IP packet, or not a WireGuard message */
 	WG_DROP_UNKNOWN,    /* wg_open: index, MAC1 or key not ours */
 	WG_DROP_AUTH,       /* wg_open: did not decrypt */
 	WG_DROP_REPLAY,     /* wg_open: counter seen or too old */
 	WG_DROP_SOURCE,     /* wg_open: inner source not in the peer's allowed IPs */
-	WG_DROP_LOAD,       /* handshake refused: rate limit, full queue, or answered with a cookie */
+	WG_DROP_LOAD,       /* wg_open: handshake refused: rate limit, full queue, or answered with
+	                     * a cookie; wg_seal: no memory to stage the packet */
 	WG_VERDICTS
 };
 
@@ -57,9 +59,10 @@ struct wg_packet {
 	uint32_t cap;  /* bytes at BUF */
 	uint32_t off;  /* where the packet or datagram starts */
 	uint32_t len;  /* its length */
-	uint8_t tos;   /* outer TOS / traffic class byte; wg_open: as received, its ECN bits are merged
-	                * into the inner header (RFC 6040); wg_seal and wg_output: to be sent (ECN of
-	                * the inner packet; handshakes are marked 0x88, AF41, as the kernel does) */
+	uint8_t tos;   /* outer TOS / traffic class byte; wg_open: as received, its ECN bits are
+	                * merged into the inner header (RFC 6040); wg_seal and wg_output: to be sent
+	                * (ECN of the inner packet; handshakes are marked 0x88, AF41, as the kernel
+	                * does) */
 	uint8_t verdict; /* enum wg_verdict */
 	struct wg_path path; /* wg_open: where it came from, and the local address it came to;
 	                      * wg_seal, wg_output: where it goes */
@@ -77,7 +80,8 @@ struct wg_config {
 };
 
 /* NULL when out of memory. NOW in ns, WALL for TAI64N: the engine advances wall time from here by
- * the monotonic clock, and never lets a timestamp go backwards; call wg_set_wall after a clock step. */
+ * the monotonic clock, and never lets a timestamp go backwards; call wg_set_wall after a clock
+ * step. */
 struct wg_device *wg_device_new(const struct wg_config *cfg, uint64_t now, struct wall_time wall);
 void wg_device_free(struct wg_device *d); /* wipes every secret; NULL allowed */
 void wg_set_wall(struct wg_device *d, uint64_t now, struct wall_time wall);
@@ -126,7 +130,7 @@ struct wg_peer_info {
 	uint64_t last_handshake_ns;    /* monotonic; 0: never */
 	uint64_t last_rx_ns;           /* last authenticated packet; 0: never */
 	uint64_t last_data_tx_ns;      /* last data packet (not keepalive) sent; 0: never */
-	uint64_t rx_bytes, tx_bytes;   /* datagram payloads, handshakes included, as wg show counts */
+	uint64_t rx_bytes, tx_bytes;   /* datagram payloads with handshakes, as wg show counts */
 	uint16_t keepalive_s;
 	bool has_session;              /* a keypair that may send now */
 	bool handshaking;              /* an initiation is out */
@@ -136,8 +140,10 @@ void wg_peer_info(const struct wg_peer *p, struct wg_peer_info *out);
 void wg_peer_drop_source(struct wg_peer *p);
 
 /* Start a handshake now. FORCE: even if one was sent within REKEY_TIMEOUT (hole punching, network
- * change); still at least 20 ms apart. No endpoint: the initiation comes out of wg_output with
- * path.remote of IP_NONE, for callers that try several candidates. */
+ * change, another pre-shared key); still at least 20 ms apart: one ordered sooner goes out when it
+ * may. Only the latest initiation can be answered, so force them further apart than a round trip.
+ * No endpoint: the initiation comes out of wg_output with path.remote of IP_NONE, for callers that
+ * try several candidates; so do its repetitions, every 5 s for 90 s. */
 void wg_peer_initiate(struct wg_peer *p, bool force, uint64_t now);
 /* Queue one empty packet (keepalive) if there is a session. */
 void wg_peer_send_keepalive(struct wg_peer *p, uint64_t now);
@@ -181,11 +187,13 @@ struct wg_event {
 	uint8_t public_key[WG_KEY_LEN];
 	struct wg_path path;
 	uint32_t hold;                       /* WG_EVENT_UNKNOWN_KEY: for wg_hold_accept */
-	bool first;                          /* WG_EVENT_SESSION: had none before */
+	bool first;                          /* WG_EVENT_SESSION: had none before, or none since it
+	                                      * was reset or its keys were erased */
 };
 
-/* False when there is none. Events of removed peers vanish; when the bounded queue is full, the
- * oldest is dropped and counted. */
+/* False when there is none. Events of removed peers vanish. Each peer has room for one event of
+ * each kind: a second of the same kind takes the place of the first, which is counted as lost; a
+ * session also takes the place of GAVE_UP and BAD_RESPONSE before it. */
 bool wg_next_event(struct wg_device *d, struct wg_event *out);
 
 /* Answers the held initiation as PEER (just added, psk set). At most 16 are held, for 5 s each.

@@ -26,6 +26,8 @@ void wg_handshake_request(struct wg_peer *p, enum request_how how)
 		return;
 	if (how != REQUEST_RETRY)
 		p->attempts_since = d->now;
+	if (forced && d->now < p->force_after)
+		wg_timers_handshake_deferred(p);
 	if (d->now < (forced ? p->force_after : p->initiate_after))
 		return;
 	wg_want(p, forced ? WANT_INITIATION | WANT_FORCED : WANT_INITIATION);
@@ -43,8 +45,8 @@ static struct wall_time step_after(struct wall_time t)
 	return (struct wall_time){ t.s + 1, 0 };
 }
 
-/* 5.1: the peer takes only timestamps that grow. A clock that was set back must not lock us out, nor
- * must forgetting a peer and adding it again: hence the device's own memory. */
+/* 5.1: the peer takes only timestamps that grow. A clock that was set back must not lock us out,
+ * nor must forgetting a peer and adding it again: hence the device's own memory. */
 static struct wall_time next_timestamp(const struct wg_peer *p, uint64_t now)
 {
 	const struct wg_device *d = p->device;
@@ -148,7 +150,7 @@ out:
 	return e;
 }
 
-/* 5.1: an initiation is answered if it is newer than all before, and not too soon after the last. */
+/* 5.1: an initiation is answered if it is newer than all before, and not too soon after one. */
 static bool is_fresh(const struct wg_peer *p, const struct read_initiation *init, uint64_t now)
 {
 	return now >= p->accept_after &&

@@ -1,5 +1,5 @@
-/* Peers by the time at which each wants to be woken: a binary min-heap whose places are known to the
- * peers, so that one of ten thousand can be moved without a search. */
+/* Peers by the time at which each wants to be woken: a binary min-heap whose places are known to
+ * the peers, so that one of ten thousand can be moved without a search. */
 #ifndef WIREGUARD_HEAP_H
 #define WIREGUARD_HEAP_H
 

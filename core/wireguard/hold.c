@@ -24,8 +24,8 @@ static struct hold *find_key(struct wg_device *d, const uint8_t *key)
 	return NULL;
 }
 
-/* A free place, else the one that would be free first: a flood of made-up keys cannot close the door
- * for longer than it lasts. */
+/* A free place, else the one that would be free first: a flood of made-up keys cannot close the
+ * door for longer than it lasts. */
 static struct hold *find_place(struct wg_device *d)
 {
 	struct hold *place = &d->holds[0];

@@ -14,7 +14,7 @@ struct inner_packet {
 bool wg_ip_parse(const uint8_t *p, uint32_t len, struct inner_packet *out);
 /* The ECN bits of a packet that was parsed. */
 uint8_t wg_ip_ecn(const uint8_t *p);
-/* What the ECN of the outer header says is carried over to the inner one (RFC 6040, section 4.2). */
+/* What the ECN of the outer header says is carried over to the inner one (RFC 6040, 4.2). */
 void wg_ip_merge_ecn(uint8_t *p, uint8_t outer_tos);
 
 #endif

@@ -72,7 +72,7 @@ static enum err open_and_hash(struct noise *n, const uint8_t *key, uint8_t *p, s
 	return aead_open_once(key, 0, p, len + NOISE_TAG_LEN, span_of(ad, sizeof(ad)));
 }
 
-/* The e token. With a pre-shared key the ephemeral goes into the chaining key as well (Noise 9.2). */
+/* The e token. With a pre-shared key the ephemeral goes into the chaining key, too (Noise 9.2). */
 static void mix_ephemeral(struct noise *n, const uint8_t *pub)
 {
 	mix_hash(n, pub, NOISE_KEY_LEN);

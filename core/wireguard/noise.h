@@ -1,5 +1,5 @@
-/* Noise_IKpsk2 (Noise revision 34; WireGuard paper 5.4). The functions know tokens and payloads, not
- * WireGuard's headers, so that the published Noise vectors run through the very same code.
+/* Noise_IKpsk2 (Noise revision 34; WireGuard paper 5.4). The functions know tokens and payloads,
+ * not WireGuard's headers, so that the published Noise vectors run through the very same code.
  *
  * The secrets in STRUCT NOISE are the caller's to wipe. On error its contents are useless. */
 #ifndef WIREGUARD_NOISE_H

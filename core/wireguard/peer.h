@@ -50,7 +50,7 @@ struct initiation {
 
 /* When each timer goes off; TIME_NEVER when it is not set. See timers.h. */
 struct peer_timers {
-	uint64_t retransmit, keepalive, new_handshake, erase, persistent;
+	uint64_t retransmit, deferred, keepalive, new_handshake, erase, persistent;
 	uint64_t jitter_ns;
 };
 
@@ -137,7 +137,8 @@ static inline bool wg_peer_has_endpoint(const struct wg_peer *p)
 /* An initiation is out, or about to go. */
 static inline bool wg_peer_is_handshaking(const struct wg_peer *p)
 {
-	return p->timers.retransmit != TIME_NEVER || (p->wants & WANT_INITIATION);
+	return p->timers.retransmit != TIME_NEVER || p->timers.deferred != TIME_NEVER ||
+	       (p->wants & WANT_INITIATION);
 }
 
 /* A log record that names the peer. */

@@ -1,6 +1,6 @@
 /* A token bucket per source, an IPv4 address or an IPv6 /64 (WireGuard paper 5.3), in a table of
- * fixed size. A bucket that is full again says nothing that a new one would not say, so its place is
- * free: the table needs no clean-up and forgets nothing that matters. */
+ * fixed size. A bucket that is full again says nothing that a new one would not say, so its place
+ * is free: the table needs no clean-up and forgets nothing that matters. */
 #ifndef WIREGUARD_RATELIMITER_H
 #define WIREGUARD_RATELIMITER_H
 

@@ -2,10 +2,12 @@
 
 #include "wireguard/state.h"
 
+#define DEFER_SLACK_NS (5 * NS_PER_MS)
+
 void wg_timers_init(struct wg_peer *p)
 {
 	p->timers = (struct peer_timers){ TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER,
-		                          TIME_NEVER, wg_jitter(p->device) };
+		                          TIME_NEVER, TIME_NEVER, wg_jitter(p->device) };
 	p->wake_ns = TIME_NEVER;
 }
 
@@ -55,6 +57,7 @@ void wg_timers_handshake_initiated(struct wg_peer *p, uint64_t now)
 	uint64_t again = time_add(now, REKEY_TIMEOUT_NS + wg_jitter(p->device));
 	uint64_t last = time_add(p->attempts_since, REKEY_ATTEMPT_NS);
 
+	p->timers.deferred = TIME_NEVER;
 	/* The last wait is cut short, so that we give up when we said we would. */
 	set(p, &p->timers.retransmit, last > now ? time_min(again, last) : again);
 }
@@ -66,9 +69,17 @@ void wg_timers_handshake_postponed(struct wg_peer *p, uint64_t now)
 	set(p, &p->timers.retransmit, time_add(earliest, wg_jitter(p->device)));
 }
 
+/* A little later than allowed, so that the two do not come closer to each other on the way than the
+ * other side accepts. */
+void wg_timers_handshake_deferred(struct wg_peer *p)
+{
+	set(p, &p->timers.deferred, time_add(p->force_after, DEFER_SLACK_NS));
+}
+
 void wg_timers_handshake_complete(struct wg_peer *p, uint64_t now)
 {
 	p->timers.retransmit = TIME_NEVER;
+	p->timers.deferred = TIME_NEVER;
 	p->timers.jitter_ns = wg_jitter(p->device);
 	p->attempts_since = now;
 	p->rekeying = false;
@@ -91,6 +102,7 @@ void wg_timers_keepalive_changed(struct wg_peer *p, uint64_t now)
 void wg_timers_cleared(struct wg_peer *p)
 {
 	p->timers.retransmit = TIME_NEVER;
+	p->timers.deferred = TIME_NEVER;
 	p->timers.keepalive = TIME_NEVER;
 	p->timers.new_handshake = TIME_NEVER;
 	p->timers.erase = TIME_NEVER;
@@ -162,13 +174,15 @@ void wg_timers_expire(struct wg_peer *p, uint64_t now)
 		erase_due(p);
 	if (take(&t->retransmit, now))
 		retransmit_due(p, now);
+	if (take(&t->deferred, now))
+		wg_handshake_request(p, REQUEST_FORCED);
 	if (take(&t->new_handshake, now))
 		new_handshake_due(p);
 	if (take(&t->keepalive, now))
 		wg_want_keepalive(p, now);
 	if (take(&t->persistent, now))
 		persistent_due(p, now);
-	p->wake_ns = time_min(time_min(t->retransmit, t->keepalive),
+	p->wake_ns = time_min(time_min(time_min(t->retransmit, t->deferred), t->keepalive),
 	                      time_min(time_min(t->new_handshake, t->erase), t->persistent));
 	wg_heap_moved(&p->device->heap, p);
 }

@@ -1,7 +1,8 @@
-/* The timers of a peer (WireGuard paper, section 6). There are five:
+/* The timers of a peer (WireGuard paper, section 6). There are six:
  *
  * - retransmit: an initiation is out; send another after REKEY_TIMEOUT and some jitter, until
  *   REKEY_ATTEMPT has passed (6.4);
+ * - deferred: an initiation was ordered too soon after the last one; send it when it may go;
  * - keepalive: data came in and nothing went out for KEEPALIVE_TIMEOUT; send an empty packet (6.5);
  * - new handshake: data went out and nothing came in for KEEPALIVE_TIMEOUT + REKEY_TIMEOUT; the
  *   other side must have lost its keys, so start a session (6.5);
@@ -27,6 +28,8 @@ void wg_timers_any_received(struct wg_peer *p, uint64_t now);
 void wg_timers_handshake_initiated(struct wg_peer *p, uint64_t now);
 /* An initiation was due, but REKEY_TIMEOUT has not passed: try again when it has. */
 void wg_timers_handshake_postponed(struct wg_peer *p, uint64_t now);
+/* An initiation was ordered, but the last one is not long enough ago even for that. */
+void wg_timers_handshake_deferred(struct wg_peer *p);
 /* A session may be used from now on. */
 void wg_timers_handshake_complete(struct wg_peer *p, uint64_t now);
 /* Keys were derived, as initiator or as responder. */

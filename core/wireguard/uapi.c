@@ -95,7 +95,7 @@ static int set_public_key(struct wg_uapi_set *s, struct value v, uint64_t now)
 		return e;
 	s->in_peer = true;
 	s->skip_peer = s->new_peer = false;
-	/* Lines about ourselves are ignored, so that one configuration may serve a whole network. */
+	/* Lines about ourselves are ignored, so that one configuration may serve a network. */
 	if (ct_equal(s->key, wg_public_key(s->device), WG_KEY_LEN) &&
 	    !ct_is_zero(s->key, WG_KEY_LEN)) {
 		s->skip_peer = true;

@@ -1,5 +1,6 @@
-/* The cross-platform configuration protocol of WireGuard ("UAPI", https://www.wireguard.com/xplatform/),
- * without the socket: parse a set request, write a get answer. */
+/* The cross-platform configuration protocol of WireGuard ("UAPI",
+ * https://www.wireguard.com/xplatform/), without the socket: parse a set request, write a get
+ * answer. */
 #ifndef WIREGUARD_UAPI_H
 #define WIREGUARD_UAPI_H
 
@@ -19,7 +20,7 @@ struct wg_uapi_set {
 	uint8_t key[WG_KEY_LEN];   /* its public key; it may go away between two lines */
 	struct wg_uapi_host host;  /* filled as lines come; the host acts on it after each line and
 	                            * then clears has_listen_port and has_fwmark */
-	bool skip_peer;            /* lines for a peer that update_only did not find, or for ourselves */
+	bool skip_peer;            /* one that update_only did not find, was removed, or is us */
 	bool in_peer, new_peer;
 };
 
@@ -29,7 +30,7 @@ void wg_uapi_set_begin(struct wg_uapi_set *s, struct wg_device *d);
 int wg_uapi_set_line(struct wg_uapi_set *s, const char *line, size_t len, uint64_t now);
 
 /* The answer to get=1 up to, not including, the errno line, produced peer by peer so that no buffer
- * has to hold it all: call until it returns false. Each call appends at most 16 KiB to OUT; secrets
+ * has to hold it all: call until it returns false, without changing peers or allowed IPs between. Each call appends at most 16 KiB to OUT; secrets
  * are among it, so wipe. */
 struct wg_uapi_get {
 	struct wg_device *device;

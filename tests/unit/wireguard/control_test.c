@@ -56,6 +56,27 @@ static void wrong_preshared_key(void **state)
 	wire_down(&w);
 }
 
+/* The answer tells us to try another key, sooner than initiations may follow each other. */
+static void another_key_at_once(void **state)
+{
+	struct wire w;
+
+	(void)state;
+	wire_up(&w, 2);
+	wire_pair(&w, 0, 1);
+	set_psk(&w, 1, 0, 8);
+	wire_ping(&w, 0, 1, 84);
+	wire_settle(&w);
+	assert_true(take_event(&w, 0, WG_EVENT_BAD_RESPONSE, NULL));
+	set_psk(&w, 0, 1, 8);
+	initiate(&w, 0, 1);
+	assert_int_equal(sent_since(&w, 0, 0, MESSAGE_INITIATION), 1);
+	wire_run(&w, 40 * MS);
+	assert_int_equal(sent_since(&w, 0, 0, MESSAGE_INITIATION), 2);
+	assert_int_equal(w.node[1].delivered, 1);
+	wire_down(&w);
+}
+
 static bool break_response(struct wire *w, struct flight *f, void *arg)
 {
 	const unsigned *at = arg;
@@ -684,6 +705,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(preshared_key),
 		cmocka_unit_test(wrong_preshared_key),
+		cmocka_unit_test(another_key_at_once),
 		cmocka_unit_test(forged_responses),
 		cmocka_unit_test(any_broken_byte_of_a_response),
 		cmocka_unit_test(initiations_are_spaced_and_ordered),

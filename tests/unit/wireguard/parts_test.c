@@ -342,11 +342,16 @@ static void inner_lengths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bucket_of_one_source), cmocka_unit_test(sources_are_64_bits_of_ipv6),
-		cmocka_unit_test(table_is_bounded),     cmocka_unit_test(cookie_round),
-		cmocka_unit_test(cookie_ages),          cmocka_unit_test(cookie_must_answer),
-		cmocka_unit_test(indices_are_unique),   cmocka_unit_test(index_table_finds),
-		cmocka_unit_test(ecn_merge),            cmocka_unit_test(inner_lengths),
+		cmocka_unit_test(bucket_of_one_source),
+		cmocka_unit_test(sources_are_64_bits_of_ipv6),
+		cmocka_unit_test(table_is_bounded),
+		cmocka_unit_test(cookie_round),
+		cmocka_unit_test(cookie_ages),
+		cmocka_unit_test(cookie_must_answer),
+		cmocka_unit_test(indices_are_unique),
+		cmocka_unit_test(index_table_finds),
+		cmocka_unit_test(ecn_merge),
+		cmocka_unit_test(inner_lengths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,7 +173,8 @@ static void updates(void **state)
 	assert_null(strstr(get(&w, &host), "1.1.1.1"));
 	assert_null(strstr(get(&w, &host), "2001:db8"));
 	assert_non_null(strstr(get(&w, &host), "allowed_ip=10.1.0.0/16"));
-	assert_non_null(strstr(get(&w, &host), "allowed_ip=192.168.4.4/32\nallowed_ip=10.2.0.0/16"));
+	assert_non_null(strstr(get(&w, &host), "allowed_ip=192.168.4.4/32\n"
+	                                       "allowed_ip=10.2.0.0/16\n"));
 	assert_int_equal(set(&w, "replace_peers=true\n", NULL), 0);
 	assert_int_equal(wg_peer_count(w.node[0].d), 0);
 	wire_down(&w);
@@ -194,6 +195,24 @@ static void our_own_section_is_skipped(void **state)
 	assert_int_equal(set_line(&w, &s, "allowed_ip=10.0.0.0/8"), 0);
 	assert_int_equal(set_line(&w, &s, "remove=true"), 0);
 	assert_int_equal(wg_peer_count(w.node[0].d), 0);
+	wire_down(&w);
+}
+
+/* Peers that bear the host's mark are the host's to remove. */
+static void marked_peers_stay(void **state)
+{
+	struct wire w;
+	struct wg_peer *p;
+
+	(void)state;
+	wire_up(&w, 1);
+	assert_int_equal(set(&w, full, NULL), 0);
+	p = wg_peer_next(w.node[0].d, wg_peer_next(w.node[0].d, NULL));
+	wg_peer_set_user(p, &w);
+	assert_int_equal(set(&w, "public_key=" KEY_B "\nremove=true\n", NULL), 1);
+	assert_int_equal(set(&w, "replace_peers=true\n", NULL), 0);
+	assert_int_equal(wg_peer_count(w.node[0].d), 1);
+	assert_ptr_equal(wg_peer_next(w.node[0].d, NULL), p);
 	wire_down(&w);
 }
 
@@ -218,12 +237,13 @@ static void bad_device_lines(void **state)
 {
 	static const char *const bad[] = {
 		"", "=", "private_key", "nonsense=1", "private_key=", "private_key=1234",
-		"private_key=" SECRET "00", "private_key=" SECRET " ", "listen_port=",
+		("private_key=" SECRET "00"), ("private_key=" SECRET " "), "listen_port=",
 		"listen_port=65536", "listen_port=-1", "listen_port= 1", "listen_port=0x10",
 		"fwmark=4294967296", "fwmark=a", "replace_peers=false", "replace_peers=",
-		"Listen_port=1", "public_key=zz", "public_key=" KEY_A "0",
+		"Listen_port=1", "public_key=zz", ("public_key=" KEY_A "0"),
 		/* before any public_key */
-		"preshared_key=" PSK, "endpoint=1.2.3.4:5", "allowed_ip=10.0.0.0/8", "remove=true",
+		("preshared_key=" PSK), "endpoint=1.2.3.4:5", "allowed_ip=10.0.0.0/8",
+		"remove=true",
 		"protocol_version=1", "errno=0", "get=1",
 	};
 	struct wire w;
@@ -245,11 +265,14 @@ static void bad_peer_lines(void **state)
 {
 	static const char *const bad[] = {
 		"remove=false", "remove=", "update_only=1", "replace_allowed_ips=yes",
-		"preshared_key=12", "endpoint=1.2.3.4", "endpoint=1.2.3.4:", "endpoint=1.2.3.4:65536",
-		"endpoint=::1:5", "endpoint=host:5", "endpoint=", "persistent_keepalive_interval=65536",
-		"persistent_keepalive_interval=off", "allowed_ip=10.0.0.0", "allowed_ip=10.0.0.0/33",
+		"preshared_key=12", "endpoint=1.2.3.4", "endpoint=1.2.3.4:",
+		"endpoint=1.2.3.4:65536",
+		"endpoint=::1:5", "endpoint=host:5", "endpoint=",
+		"persistent_keepalive_interval=65536",
+		"persistent_keepalive_interval=off", "allowed_ip=10.0.0.0",
+		"allowed_ip=10.0.0.0/33",
 		"allowed_ip=::/129", "allowed_ip=10.0.0/8", "allowed_ip=", "allowed_ip=-",
-		"allowed_ip=--10.0.0.0/8", "protocol_version=2", "private_key=" SECRET,
+		"allowed_ip=--10.0.0.0/8", "protocol_version=2", ("private_key=" SECRET),
 		"listen_port=1", "fwmark=1", "replace_peers=true",
 	};
 	struct wire w;
@@ -346,6 +369,7 @@ int main(void)
 		cmocka_unit_test(nothing_to_say),
 		cmocka_unit_test(updates),
 		cmocka_unit_test(our_own_section_is_skipped),
+		cmocka_unit_test(marked_peers_stay),
 		cmocka_unit_test(peer_vanishes),
 		cmocka_unit_test(bad_device_lines),
 		cmocka_unit_test(bad_peer_lines),
