@@ -16,7 +16,7 @@ class CommandLineTest(MeshTest):
         """Runs warren; checks the exit code and that an error is one line."""
         done = (host or self.host).run(WARREN, *arguments, check=False, env=env)
         self.assertEqual(done.returncode, code, (arguments, done.stdout, done.stderr))
-        if code not in (DONE, DEGRADED):
+        if code not in (DONE, DEGRADED, NOT_ENROLLED):  # these two show a state as well
             self.assertEqual(done.stdout, "", arguments)
             self.assertTrue(done.stderr.startswith(("warren: ", "usage: ")), done.stderr)
         return done
@@ -65,17 +65,19 @@ class CommandLineTest(MeshTest):
         self.exits(NO_DAEMON, "status", env={"WARREN_INTERFACE": "other0"})
 
     def test_no_daemon(self):
-        for arguments in (["status"], ["status", "--json"], ["colony", "agents"],
-                          ["colony", "remove", "laptop"]):
+        for arguments in (["status"], ["status", "--json"]):
             with self.subTest(arguments=arguments):
                 self.exits(NO_DAEMON, *arguments)
+        for arguments in (["colony", "agents"], ["colony", "remove", "laptop"]):
+            with self.subTest(arguments=arguments):
+                self.exits(FAILED, *arguments)  # there is not even a colony to be run
         done = self.host.run(WARREN, "wait", "--timeout", "1", check=False)
         self.assertIn(done.returncode, (FAILED, NO_DAEMON))
 
     def test_agent_without_a_readable_secret(self):
         base = ["agent", "start", "--mesh", "m", "--id", "a", "--discovery", "http://127.0.0.1:1",
                 "--data", self.lab.unique_path("data")]
-        self.exits(USAGE, *base)
+        self.exits(NOT_ENROLLED, *base)
         for path in ("/nonexistent", "/", "/dev/null", WARREN):
             with self.subTest(path=path):
                 done = self.host.run(WARREN, *base, "--secret-file", path, check=False)
@@ -124,6 +126,15 @@ class CommandLineTest(MeshTest):
             self.assertTrue(node.process.running())
         self.assertTrue(agent.host.ping(COLONY_IP))
 
+    def test_colony_that_does_not_run(self):
+        self.behind_nat()
+        self.agent().start().wait()
+        self.colony.stop()
+        self.assertNotEqual(self.colony.secret(), "")
+        done = self.colony.warren("colony", "remove", "laptop", "--data", self.colony.data,
+                                  check=False)
+        self.assertIn(done.returncode, (DONE, NO_DAEMON), done.stderr)
+
     def test_wait(self):
         self.behind_nat()
         agent = self.agent()
@@ -139,7 +150,7 @@ class CommandLineTest(MeshTest):
         self.colony.process.popen.send_signal(signal.SIGSTOP)
         agent.start()
         self.exits(FAILED, "wait", "--timeout", "2", host=agent.host)
-        self.exits(NOT_ENROLLED, "status", host=agent.host)
+        self.assertEqual(agent.warren("status", check=False).returncode, NOT_ENROLLED)
         self.colony.process.popen.send_signal(signal.SIGCONT)
         self.exits(DONE, "wait", "--timeout", "10", host=agent.host)
 

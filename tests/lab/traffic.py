@@ -11,7 +11,7 @@ import time
 
 from lab import LabError, wait_for
 
-ICMP_ECHO, ICMP_ECHO_REPLY = 8, 0
+ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED = 8, 0, 11
 ICMP6_ECHO, ICMP6_ECHO_REPLY = 128, 129
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6
 
@@ -128,6 +128,11 @@ class Packet:
         fixed = {1: 148, 2: 92, 3: 64}
         kind, size = self.payload[0], len(self.payload)
         return fixed[kind] == size if kind in fixed else kind == 4 and size % 16 == 0
+
+    def is_end_of_life(self):
+        """A router's notice that a UDP datagram's TTL ended there."""
+        return self.proto == socket.IPPROTO_ICMP and self.payload[0] == ICMP_TIME_EXCEEDED \
+            and self.payload[8 + 9] == socket.IPPROTO_UDP
 
     def __repr__(self):
         return (f"<{self.src}:{self.sport} > {self.dst}:{self.dport} proto {self.proto}, "
