@@ -38,7 +38,8 @@ static int run_start(int argc, char **argv)
 	if (log_level_parse(level, &parsed))
 		return fail(EXIT_USAGE, "--log-level: '%s' is none of error, warn, info, debug, trace",
 		            level);
-	if (!option_number("wg-port", port, 65535, &number))
+	if (!option_number("wg-port", port, 65535, &number) ||
+	    !option_interface(o.interface_name) || !option_url(o.discovery_url))
 		return EXIT_USAGE;
 	o.secret = getenv("WARREN_SECRET");
 	if (o.secret && !*o.secret)

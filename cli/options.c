@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "linux/tun.h"
+#include "node/discovery.h"
+
 int fail(int code, const char *format, ...)
 {
 	va_list args;
@@ -32,6 +35,25 @@ bool option_number(const char *name, const char *text, unsigned long max, unsign
 	}
 	*out = v;
 	return true;
+}
+
+bool option_url(const char *url)
+{
+	const char *why;
+
+	if (discovery_url_is_valid(url, &why))
+		return true;
+	fail(EXIT_USAGE, "--discovery: '%s' %s", url, why);
+	return false;
+}
+
+bool option_interface(const char *name)
+{
+	if (tun_name_is_valid(name))
+		return true;
+	fail(EXIT_USAGE, "'%s' is not an interface name (1 to 15 printable characters without '/', "
+	                 "':' and '%%')", name);
+	return false;
 }
 
 static void print_help(const struct command *command, const struct option_spec *options)

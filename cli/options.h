@@ -44,6 +44,12 @@ int fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3))
 /* Number, port, ADDR:PORT. On failure says what is wrong with --NAME and returns false. */
 bool option_number(const char *name, const char *text, unsigned long max, unsigned long *out);
 
+/* Whether URL can be a discovery server's; says so if not. */
+bool option_url(const char *url);
+
+/* Whether NAME can name an interface; says so if not. */
+bool option_interface(const char *name);
+
 /* The commands, each in a file of its own. */
 extern const struct command command_wg, command_server, command_colony_start,
 	command_colony_secret, command_colony_agents, command_colony_remove, command_agent_start,

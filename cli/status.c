@@ -113,6 +113,8 @@ static int run_status(int argc, char **argv)
 
 	if (!options_parse(&command_status, specs, argc, argv, NULL, 0, &count, &code))
 		return code;
+	if (!option_interface(interface))
+		return EXIT_USAGE;
 	code = ask("status", interface, false, &answer);
 	if (code)
 		return code;
@@ -142,7 +144,7 @@ static int run_wait(int argc, char **argv)
 
 	if (!options_parse(&command_wait, specs, argc, argv, NULL, 0, &count, &code))
 		return code;
-	if (!option_number("timeout", timeout, 86400, &seconds))
+	if (!option_number("timeout", timeout, 86400, &seconds) || !option_interface(interface))
 		return EXIT_USAGE;
 	end = clock_now() + seconds * NS_PER_S;
 	for (;;) {

@@ -191,6 +191,8 @@ static int run_wg(int argc, char **argv)
 		return code;
 	if (count != 1)
 		return fail(EXIT_USAGE, "wg: which interface? see warren wg --help");
+	if (!option_interface(name))
+		return EXIT_USAGE;
 	/* A strange LOG_LEVEL is somebody else's variable; a strange option is a mistake. */
 	if (!parse_level(level ? level : env_level ? env_level : "error", &parsed, &silent) && level)
 		return fail(EXIT_USAGE, "wg: '%s' is no log level", level);

@@ -15,6 +15,8 @@
 #include "node/node.h"
 #include "node/store.h"
 
+#define NO_DAEMON 3 /* exit code */
+
 static int say(const char *what, const char *why)
 {
 	fprintf(stderr, "warren: colony: %s: %s\n", what, why);
@@ -102,7 +104,7 @@ static enum err open_offline(const char *data, struct store **store, struct gath
 	if (!e)
 		e = store_open(path, false, store, &why);
 	if (e) {
-		say("no colony here", *why ? why : "start it once (warren colony start), or name "
+		say("no daemon runs, and no colony is here", *why ? why : "start it once (warren colony start), or name "
 		                                   "its directory with --data");
 		return e;
 	}
@@ -118,7 +120,8 @@ static enum err open_offline(const char *data, struct store **store, struct gath
 	return e;
 }
 
-static json_t *agents_from_disk(const char *data)
+/* NULL and an exit code when there is nothing to be read. */
+static json_t *agents_from_disk(const char *data, int *code)
 {
 	struct gather g = { .agents = json_array() };
 	struct store *store = NULL;
@@ -127,6 +130,7 @@ static json_t *agents_from_disk(const char *data)
 	store_close(store);
 	if (e) {
 		json_decref(g.agents);
+		*code = e == ERR_NOT_FOUND ? NO_DAEMON : 1;
 		return NULL;
 	}
 	return json_pack("{s:o}", "agents", g.agents);
@@ -137,7 +141,7 @@ static int remove_on_disk(const char *data, const char *agent_id)
 	struct gather g = { .agents = json_array(), .remove = agent_id };
 	struct store *store = NULL;
 	enum err e = open_offline(data, &store, &g);
-	int code = 1;
+	int code = e == ERR_NOT_FOUND ? NO_DAEMON : 1;
 
 	if (!e && !g.has_found) {
 		say(agent_id, "no such agent");
@@ -196,14 +200,15 @@ static void print_table(const json_t *agents)
 int colony_print_agents(const char *data, bool json)
 {
 	json_t *answer = NULL;
+	int code = 1;
 	enum err e = ask(data, json_pack("{s:s}", "op", "agents"), &answer);
 
 	if (e == ERR_NOT_FOUND)
-		answer = agents_from_disk(data);
+		answer = agents_from_disk(data, &code);
 	else if (e)
 		return say("cannot ask the colony's daemon", err_text(e));
 	if (!answer)
-		return 1;
+		return code;
 	if (json) {
 		json_dumpf(answer, stdout, JSON_COMPACT);
 		putchar('\n');

@@ -417,25 +417,29 @@ void discovery_reset(struct discovery *d)
 
 /* ---- life ---- */
 
-static char *clean_url(const char *url, const char **why)
+bool discovery_url_is_valid(const char *url, const char **why)
 {
 	const char *host;
+
+	*why = "must begin with http:// or https://";
+	if (strncmp(url, "http://", 7) == 0)
+		host = url + 7;
+	else if (strncmp(url, "https://", 8) == 0)
+		host = url + 8;
+	else
+		return false;
+	*why = "is not the URL of a server";
+	return *host && *host != '/' && !strpbrk(url, " \t\r\n?#@") && strlen(url) <= 512;
+}
+
+static char *clean_url(const char *url, const char **why)
+{
 	size_t len = strlen(url);
 	char *copy;
 
-	if (strncmp(url, "http://", 7) == 0) {
-		host = url + 7;
-	} else if (strncmp(url, "https://", 8) == 0) {
-		host = url + 8;
-	} else {
-		*why = "must begin with http:// or https://";
+	if (!discovery_url_is_valid(url, why))
 		return NULL;
-	}
-	if (!*host || *host == '/' || strpbrk(url, " \t\r\n?#") || len > 512) {
-		*why = "is not a URL of a server";
-		return NULL;
-	}
-	while (len && url[len - 1] == '/')
+	while (url[len - 1] == '/')
 		len--;
 	copy = strndup(url, len);
 	if (!copy)

@@ -17,6 +17,9 @@ struct discovery_hooks {
 	void (*stun_servers)(void *ctx, const struct endpoint *servers, size_t n);
 };
 
+/* Whether URL has the form that discovery_new takes; *WHY says what is wrong otherwise. */
+bool discovery_url_is_valid(const char *url, const char **why);
+
 /* URL "http://host[:port]" or "https://…", a path is kept, a trailing slash is not. On failure *WHY
  * says what is wrong, in static storage. */
 enum err discovery_new(uv_loop_t *loop, const char *url, const struct discovery_hooks *hooks,
