@@ -1,0 +1,386 @@
+/* InitiatePunch, AwaitPunch, AnswerPunch. */
+#include "bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct stage {
+	struct bench b;
+	struct token colony, agent;
+};
+
+static struct stage stage;
+
+static int setup(void **state)
+{
+	bench_open(&stage.b);
+	assert_int_equal(bench_colony(&stage.b, "m", "ck", &stage.colony), STATUS_OK);
+	assert_int_equal(bench_agent(&stage.b, "m", "a", "ak", &stage.agent), STATUS_OK);
+	*state = &stage;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct stage *s = *state;
+
+	bench_close(&s->b);
+	return 0;
+}
+
+/* All return true when the answer came at once. WAIT negative: absent. */
+static bool await(struct stage *s, int wait)
+{
+	AwaitPunchRequest *q = REQUEST(AwaitPunchRequest);
+
+	SET(q->mesh_id, "m");
+	q->lease_token.size = 32;
+	memcpy(q->lease_token.bytes, s->colony.bytes, 32);
+	q->has_wait_seconds = wait >= 0;
+	q->wait_seconds = wait;
+	return bench_call(&s->b, RPC_AWAIT_PUNCH, q);
+}
+
+static bool initiate(struct stage *s, int wait)
+{
+	InitiatePunchRequest *q = REQUEST(InitiatePunchRequest);
+
+	SET(q->mesh_id, "m");
+	SET(q->agent_id, "a");
+	SET(q->agent_pubkey, "ak");
+	SET(q->ice_ufrag, "au");
+	SET(q->ice_pwd, "ap");
+	q->candidates_count = 2;
+	SET(q->candidates[0], "candidate one");
+	SET(q->candidates[1], "candidate two");
+	q->lease_token.size = 32;
+	memcpy(q->lease_token.bytes, s->agent.bytes, 32);
+	q->has_wait_seconds = wait >= 0;
+	q->wait_seconds = wait;
+	return bench_call(&s->b, RPC_INITIATE_PUNCH, q);
+}
+
+static enum status answer(struct stage *s, const char *id)
+{
+	AnswerPunchRequest *q = REQUEST(AnswerPunchRequest);
+
+	SET(q->mesh_id, "m");
+	SET(q->punch_id, id);
+	SET(q->ice_ufrag, "cu");
+	SET(q->ice_pwd, "cp");
+	q->candidates_count = 1;
+	SET(q->candidates[0], "colony candidate");
+	q->lease_token.size = 32;
+	memcpy(q->lease_token.bytes, s->colony.bytes, 32);
+	assert_true(bench_call(&s->b, RPC_ANSWER_PUNCH, q));
+	return s->b.answer.code;
+}
+
+static const AwaitPunchResponse *offers(struct stage *s)
+{
+	assert_int_equal(s->b.answer.code, STATUS_OK);
+	return s->b.answer.response;
+}
+
+static const InitiatePunchResponse *initiated(struct stage *s)
+{
+	assert_int_equal(s->b.answer.code, STATUS_OK);
+	return s->b.answer.response;
+}
+
+static void an_offer_wakes_the_poll_and_the_answer_the_agent(void **state)
+{
+	struct stage *s = *state;
+	struct bench *b = &s->b;
+	const AwaitPunchResponse *o;
+	const AnswerPunchResponse *a;
+	const InitiatePunchResponse *i;
+	google_protobuf_Timestamp start;
+	uint64_t start_ms;
+	char id[65];
+
+	assert_false(await(s, -1));
+	bench_pass(b, 1000);
+	/* The call that wakes another is held itself; the first answer out is the poll's. */
+	assert_true(initiate(s, -1));
+	assert_int_equal(b->answer.ticket, b->next_ticket - 1);
+	o = offers(s);
+	assert_false(o->timed_out);
+	assert_int_equal(o->offers_count, 1);
+	assert_string_equal(o->offers[0].agent_id, "a");
+	assert_string_equal(o->offers[0].agent_pubkey, "ak");
+	assert_string_equal(o->offers[0].ice_ufrag, "au");
+	assert_string_equal(o->offers[0].ice_pwd, "ap");
+	assert_int_equal(o->offers[0].candidates_count, 2);
+	assert_string_equal(o->offers[0].candidates[1], "candidate two");
+	assert_int_equal(o->offers[0].offered_at.seconds, b->wall.s);
+	memcpy(id, o->offers[0].punch_id, sizeof(id));
+	assert_int_equal(strlen(id), 32);
+	assert_false(bench_answer(b));
+	bench_pass(b, 50);
+	assert_int_equal(answer(s, id), STATUS_OK);
+	a = b->answer.response;
+	assert_true(a->success);
+	start = a->start_at;
+	start_ms = (uint64_t)start.seconds * 1000 + (uint64_t)start.nanos / 1000000;
+	assert_in_range(start_ms - wall_ms(b->wall), 1, 500);
+	assert_true(bench_answer(b));
+	i = initiated(s);
+	assert_true(i->accepted);
+	assert_string_equal(i->punch_id, id);
+	assert_string_equal(i->colony_pubkey, "ck");
+	assert_string_equal(i->ice_pwd, "cp");
+	assert_string_equal(i->candidates[0], "colony candidate");
+	assert_memory_equal(&i->start_at, &start, sizeof(start));
+	/* Said again, it is heard the same. */
+	assert_int_equal(answer(s, id), STATUS_OK);
+	a = b->answer.response;
+	assert_true(a->success);
+	assert_memory_equal(&a->start_at, &start, sizeof(start));
+	assert_false(bench_answer(b));
+}
+
+static void an_offer_waits_for_the_next_poll_and_is_handed_out_once(void **state)
+{
+	struct stage *s = *state;
+
+	assert_false(initiate(s, -1));
+	bench_pass(&s->b, 2000);
+	assert_true(await(s, -1));
+	assert_int_equal(offers(s)->offers_count, 1);
+	/* Not again to this lease … */
+	assert_true(await(s, 0));
+	assert_int_equal(offers(s)->offers_count, 0);
+	assert_true(offers(s)->timed_out);
+	/* … but to the next: the colony may have died with the first one in its hands. */
+	assert_int_equal(bench_colony(&s->b, "m", "ck", &s->colony), STATUS_OK);
+	assert_true(await(s, 0));
+	assert_int_equal(offers(s)->offers_count, 1);
+	assert_false(offers(s)->timed_out);
+}
+
+static void waits_end_in_time(void **state)
+{
+	struct stage *s = *state;
+	char id[65];
+
+	assert_false(await(s, -1));
+	bench_pass(&s->b, 24999);
+	assert_false(bench_answer(&s->b));
+	bench_pass(&s->b, 1);
+	assert_true(bench_answer(&s->b));
+	assert_true(offers(s)->timed_out);
+	assert_int_equal(offers(s)->offers_count, 0);
+
+	assert_false(await(s, 1000)); /* clamped to 25 s */
+	bench_pass(&s->b, 25000);
+	assert_true(bench_answer(&s->b));
+
+	assert_false(initiate(s, -1));
+	bench_pass(&s->b, 9999);
+	assert_false(bench_answer(&s->b));
+	bench_pass(&s->b, 1);
+	assert_true(bench_answer(&s->b));
+	assert_false(initiated(s)->accepted);
+	memcpy(id, initiated(s)->punch_id, sizeof(id));
+	/* Nobody waits for it any more, so it is not offered, and a late answer is told so. */
+	assert_true(await(s, 0));
+	assert_int_equal(offers(s)->offers_count, 0);
+	assert_int_equal(answer(s, id), STATUS_OK);
+	assert_false(((const AnswerPunchResponse *)s->b.answer.response)->success);
+	bench_pass(&s->b, 20000);
+	assert_int_equal(answer(s, id), STATUS_NOT_FOUND);
+}
+
+static void a_clients_own_deadline_ends_the_wait(void **state)
+{
+	struct stage *s = *state;
+
+	s->b.deadline_ns = s->b.now + 300 * NS_PER_MS;
+	assert_false(await(s, -1));
+	bench_pass(&s->b, 300);
+	assert_true(bench_answer(&s->b));
+	assert_int_equal(s->b.answer.code, STATUS_DEADLINE_EXCEEDED);
+	s->b.deadline_ns = s->b.now + 60 * NS_PER_S;
+	assert_false(await(s, 1));
+	bench_pass(&s->b, 1000);
+	assert_true(bench_answer(&s->b));
+	assert_true(offers(s)->timed_out);
+	s->b.deadline_ns = TIME_NEVER;
+}
+
+static void tokens_are_checked(void **state)
+{
+	struct stage *s = *state;
+	struct token right = s->colony;
+
+	s->colony.bytes[5] ^= 1;
+	assert_true(await(s, -1));
+	assert_int_equal(s->b.answer.code, STATUS_PERMISSION_DENIED);
+	assert_int_equal(answer(s, "id"), STATUS_PERMISSION_DENIED);
+	/* The agent's token is not the colony's, nor the other way round. */
+	s->colony = s->agent;
+	assert_true(await(s, -1));
+	assert_int_equal(s->b.answer.code, STATUS_PERMISSION_DENIED);
+	s->agent = right;
+	assert_true(initiate(s, -1));
+	assert_int_equal(s->b.answer.code, STATUS_PERMISSION_DENIED);
+}
+
+static void no_live_colony_is_not_found(void **state)
+{
+	struct stage *s = *state;
+
+	bench_pass(&s->b, 299000);
+	assert_int_equal(bench_agent(&s->b, "m", "a", "ak", &s->agent), STATUS_OK);
+	bench_pass(&s->b, 1001);
+	assert_true(initiate(s, -1));
+	assert_int_equal(s->b.answer.code, STATUS_NOT_FOUND);
+}
+
+static void a_client_that_goes_away_leaves_nothing_behind(void **state)
+{
+	struct stage *s = *state;
+	struct registry_stats stats;
+
+	assert_false(await(s, -1));
+	registry_cancel(s->b.r, s->b.next_ticket);
+	assert_false(initiate(s, -1));
+	registry_cancel(s->b.r, s->b.next_ticket);
+	registry_cancel(s->b.r, 12345);
+	registry_stats(s->b.r, &stats);
+	assert_int_equal(stats.held, 0);
+	assert_int_equal(stats.punches_canceled, 1);
+	/* The offer went with its maker. */
+	assert_true(await(s, 0));
+	assert_int_equal(offers(s)->offers_count, 0);
+	bench_pass(&s->b, 31000);
+	assert_int_equal(s->b.outstanding, 2); /* the registry and its table */
+}
+
+static void more_offers_than_fit_come_with_the_next_poll(void **state)
+{
+	struct stage *s = *state;
+	const int n = 15;
+	int seen = 0;
+
+	for (int i = 0; i < n; i++)
+		assert_false(initiate(s, 25));
+	while (await(s, 0) && offers(s)->offers_count) {
+		assert_true(offers(s)->offers_count <= 6);
+		seen += offers(s)->offers_count;
+	}
+	assert_int_equal(seen, n);
+}
+
+static void bounds_are_errors(void **state)
+{
+	struct stage *s = *state;
+
+	for (int i = 0; i < REGISTRY_MESH_AWAITS_MAX; i++)
+		assert_false(await(s, -1));
+	assert_true(await(s, -1));
+	assert_int_equal(s->b.answer.code, STATUS_RESOURCE_EXHAUSTED);
+	registry_drain(s->b.r);
+	for (int i = 0; i < REGISTRY_MESH_AWAITS_MAX; i++)
+		assert_true(bench_answer(&s->b));
+	assert_false(bench_answer(&s->b));
+	for (int i = 0; i < REGISTRY_MESH_PUNCHES_MAX; i++)
+		assert_false(initiate(s, -1));
+	assert_true(initiate(s, -1));
+	assert_int_equal(s->b.answer.code, STATUS_RESOURCE_EXHAUSTED);
+}
+
+static void one_offer_wakes_one_poll(void **state)
+{
+	struct stage *s = *state;
+
+	assert_false(await(s, -1));
+	assert_false(await(s, -1));
+	assert_true(initiate(s, -1));
+	assert_int_equal(s->b.answer.ticket, s->b.next_ticket - 1); /* the newest poll */
+	assert_false(bench_answer(&s->b));
+	assert_true(initiate(s, -1));
+	assert_int_equal(s->b.answer.ticket, s->b.next_ticket - 3);
+}
+
+static void drain_answers_everybody(void **state)
+{
+	struct stage *s = *state;
+
+	assert_false(initiate(s, -1));
+	registry_drain(s->b.r);
+	assert_true(bench_answer(&s->b));
+	assert_false(initiated(s)->accepted);
+	assert_false(await(s, -1));
+	registry_drain(s->b.r);
+	assert_true(bench_answer(&s->b));
+	assert_true(offers(s)->timed_out);
+	assert_false(bench_answer(&s->b));
+}
+
+/* After a suspend, everything is due at once: waits, and the punches that they belong to. */
+static void a_leap_in_time_harms_nothing(void **state)
+{
+	struct stage *s = *state;
+
+	assert_false(await(s, -1));
+	assert_true(initiate(s, -1));
+	assert_false(initiate(s, 25));
+	s->b.now += 3600 * NS_PER_S;
+	s->b.wall.s += 3600;
+	registry_tick(s->b.r, s->b.now, s->b.wall);
+	assert_true(bench_answer(&s->b));
+	assert_false(initiated(s)->accepted);
+	assert_true(bench_answer(&s->b));
+	assert_false(bench_answer(&s->b));
+	bench_pass(&s->b, 60000);
+	assert_int_equal(s->b.outstanding, 2);
+}
+
+/* Every allocation fails once: an error, no leak, no half-made punch. */
+static void failing_memory_is_an_error(void **state)
+{
+	struct stage *s = *state;
+	long n;
+
+	for (n = 0; n < 20; n++) {
+		s->b.allocations_left = n;
+		if (!initiate(s, 1))
+			break;
+		assert_int_equal(s->b.answer.code, STATUS_RESOURCE_EXHAUSTED);
+		assert_int_equal(s->b.outstanding, 2);
+	}
+	assert_in_range(n, 3, 6);
+	s->b.allocations_left = -1;
+	bench_pass(&s->b, 1000);
+	assert_true(bench_answer(&s->b));
+	bench_pass(&s->b, 60000);
+	assert_int_equal(s->b.outstanding, 2);
+	s->b.allocations_left = 1;
+	assert_true(await(s, 1));
+	assert_int_equal(s->b.answer.code, STATUS_RESOURCE_EXHAUSTED);
+	assert_int_equal(s->b.outstanding, 2);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(an_offer_wakes_the_poll_and_the_answer_the_agent),
+		T(an_offer_waits_for_the_next_poll_and_is_handed_out_once),
+		T(waits_end_in_time),
+		T(a_clients_own_deadline_ends_the_wait),
+		T(tokens_are_checked),
+		T(no_live_colony_is_not_found),
+		T(a_client_that_goes_away_leaves_nothing_behind),
+		T(more_offers_than_fit_come_with_the_next_poll),
+		T(bounds_are_errors),
+		T(one_offer_wakes_one_poll),
+		T(drain_answers_everybody),
+		T(a_leap_in_time_harms_nothing),
+		T(failing_memory_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
