@@ -363,6 +363,9 @@ static bool prepare(struct discovery *d, struct call *c, const struct rpc_reques
 	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
 	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->error);
 	curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
+	/* A name server that does not answer must not hold up the loop when the call ends: the
+	 * resolver's thread is left to finish by itself. */
+	curl_easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
 	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, (long)r->wait_s + CALL_TIMEOUT_S);
 	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPALIVE, 1L);

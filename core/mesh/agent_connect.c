@@ -261,9 +261,9 @@ void connect_tick(struct agent *a, uint64_t now)
 	case STAGE_KNOCK:
 		knock_tick(a, now);
 		if (a->knock_step == ARRAY_LEN(knocks) && now >= a->knock_ns) {
-			punch_failed(a, "no way through yet: the colony's addresses do not answer "
-			                "(a NAT between us may give every destination another port)",
-			             now);
+			punch_failed(a, "no way through yet: the colony's addresses do not answer (a "
+			                "NAT that gives every destination another port, a firewall, "
+			                "or the colony has removed this agent)", now);
 			enter_stage(a, STAGE_REBIND, now);
 		}
 		break;
