@@ -1,7 +1,7 @@
 """Machines, cables and NAT routers out of Linux namespaces.
 
-Every host is a network namespace and a mount namespace with a /run of its own, so each runs the
-real programs with their default names and paths, as a machine of its own would:
+Every host is a network namespace and a mount namespace with a /run and a /var/lib of its own, so
+each runs the real programs with their default names and paths, as a machine of its own would:
 
     with Lab() as lab:
         home = lab.site("home", 1, nat="masquerade", filtered=True)
@@ -149,14 +149,15 @@ class Process:
 
 
 class Host:
-    """A machine: network namespace, mount namespace, private /run. Made by Lab.host()."""
+    """A machine: network and mount namespaces, its own /run and /var/lib. Made by Lab.host()."""
 
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
         # The keeper holds the namespaces open; it ends when our end of the pipe closes.
         self._keeper = subprocess.Popen(
             ["unshare", "--net", "--mount", "--propagation", lab.propagation, "sh", "-c",
-             "mount -t tmpfs -o mode=755 tmpfs /run && ip link set lo up && echo up && read _"],
+             "for dir in /run /var/lib; do mount -t tmpfs -o mode=755 tmpfs $dir || exit; done; "
+             "ip link set lo up && echo up && read _"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if self._keeper.stdout.readline() != b"up\n":
             raise LabError(f"cannot create the namespaces of {name}: "
