@@ -77,7 +77,7 @@ class CommandLineTest(MeshTest):
     def test_agent_without_a_readable_secret(self):
         base = ["agent", "start", "--mesh", "m", "--id", "a", "--discovery", "http://127.0.0.1:1",
                 "--data", self.lab.unique_path("data")]
-        self.exits(NOT_ENROLLED, *base)
+        self.exits(USAGE, *base)
         for path in ("/nonexistent", "/", "/dev/null", WARREN):
             with self.subTest(path=path):
                 done = self.host.run(WARREN, *base, "--secret-file", path, check=False)
