@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "linux/files.h"
-#include "node/node.h"
+#include "node/json.h"
 
 #define FILE_MAX 8192
 

@@ -12,7 +12,7 @@
 #include "linux/files.h"
 #include "node/control.h"
 #include "node/daemon.h"
-#include "node/node.h"
+#include "node/json.h"
 #include "node/store.h"
 
 #define NO_DAEMON 3 /* exit code */

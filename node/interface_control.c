@@ -71,7 +71,7 @@ static bool buffer_reserve(struct buffer *b, size_t more, size_t max)
 {
 	struct buffer bigger = { NULL, b->len, b->cap ? b->cap : READ_SIZE };
 
-	if (b->cap - b->len >= more)
+	if (b->p && b->cap - b->len >= more)
 		return true;
 	while (bigger.cap - b->len < more)
 		bigger.cap *= 2;

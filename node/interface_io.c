@@ -92,7 +92,7 @@ static void send_from_tun(struct interface *i)
 /* Up to OUTPUT_BATCH datagrams of the engine. Returns how many it had. */
 static size_t send_output(struct interface *i, uint64_t now)
 {
-	struct udp_message m[OUTPUT_BATCH];
+	struct udp_message *m = i->output_messages;
 	struct wg_peer *peers[OUTPUT_BATCH];
 	size_t n, count = 0, done;
 

@@ -109,7 +109,7 @@ static void host_changed(struct interface *i)
 static void on_monitor(uv_poll_t *poll, int status, int events)
 {
 	struct interface *i = poll->data;
-	struct netlink_changes changes;
+	struct netlink_changes changes = { false, false, false };
 
 	(void)status;
 	(void)events;

@@ -271,6 +271,15 @@ static void look_at_network(struct node *n, uint64_t now)
 	}
 }
 
+static void log_errno(struct node *n, enum log_level level, const char *msg)
+{
+	char fields[128];
+	struct text t = TEXT_IN(fields);
+
+	text_kv_quoted(&t, "error", strerror(errno));
+	log_emit(&n->cfg.log, level, "node", msg, fields);
+}
+
 static void set_address(struct node *n, struct ip_prefix *have, const struct ip_prefix *want)
 {
 	unsigned index = interface_index(n->interface);
@@ -283,7 +292,7 @@ static void set_address(struct node *n, struct ip_prefix *have, const struct ip_
 	if (netlink_address_add(index, want)) {
 		text_kv(&t, "address", "");
 		text_prefix(&t, want);
-		text_kv(&t, "error", strerror(errno));
+		text_kv_quoted(&t, "error", strerror(errno));
 		log_emit(&n->cfg.log, want->ip.family == IP_V4 ? LOG_ERROR : LOG_WARN, "node",
 		         "cannot set an address of the interface", fields);
 	}
@@ -292,8 +301,7 @@ static void set_address(struct node *n, struct ip_prefix *have, const struct ip_
 void node_set_addresses(struct node *n, const struct mesh_action *a)
 {
 	if (netlink_link_up(interface_index(n->interface)))
-		log_emit(&n->cfg.log, LOG_ERROR, "node", "cannot bring the interface up",
-		         strerror(errno));
+		log_errno(n, LOG_ERROR, "cannot bring the interface up");
 	set_address(n, &n->address4, &a->address4);
 	set_address(n, &n->address6, &a->address6);
 }
@@ -303,8 +311,7 @@ void node_set_addresses(struct node *n, const struct mesh_action *a)
 static void rebind(struct node *n, uint64_t now)
 {
 	if (n->cfg.port == 0 && interface_rebind(n->interface))
-		log_emit(&n->cfg.log, LOG_WARN, "node", "cannot move to another UDP port",
-		         strerror(errno));
+		log_errno(n, LOG_WARN, "cannot move to another UDP port");
 	tell_hosts(n, now);
 	n->machine->rebound(n->ctx, now);
 }
@@ -509,56 +516,6 @@ void node_free(struct node *n)
 }
 
 /* ---- status ---- */
-
-json_t *json_key(const uint8_t key[static WG_KEY_LEN])
-{
-	char buf[BASE64_LEN(WG_KEY_LEN) + 1];
-	struct text t = TEXT_IN(buf);
-
-	text_base64(&t, key, WG_KEY_LEN);
-	return json_string(buf);
-}
-
-json_t *json_ip(const struct ip_addr *ip)
-{
-	char buf[IP_TEXT_MAX];
-	struct text t = TEXT_IN(buf);
-
-	text_ip(&t, ip);
-	return json_string(buf);
-}
-
-json_t *json_prefix(const struct ip_prefix *p)
-{
-	char buf[PREFIX_TEXT_MAX];
-	struct text t = TEXT_IN(buf);
-
-	text_prefix(&t, p);
-	return json_string(buf);
-}
-
-json_t *json_endpoint(const struct endpoint *e)
-{
-	char buf[ENDPOINT_TEXT_MAX];
-	struct text t = TEXT_IN(buf);
-
-	if (e->ip.family == IP_NONE)
-		return json_null();
-	text_endpoint(&t, e);
-	return json_string(buf);
-}
-
-json_t *json_time(uint64_t unix_s)
-{
-	time_t s = (time_t)unix_s;
-	char buf[32];
-	struct tm tm;
-
-	if (!unix_s || !gmtime_r(&s, &tm))
-		return json_null();
-	strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(buf);
-}
 
 static json_t *server_status(struct node *n, uint64_t now)
 {

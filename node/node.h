@@ -13,6 +13,7 @@
 #include "mesh/presence.h"
 #include "node/discovery.h"
 #include "node/interface.h"
+#include "node/json.h"
 
 /* A mesh machine. CTX is the daemon's own. */
 struct machine {
@@ -63,11 +64,5 @@ json_t *node_status(struct node *n, const char *role, const char *name, const ch
 json_t *node_peer_status(struct node *n, struct wg_peer *p, const char *name);
 /* The machine wants to be run soon, outside of any hook (after a control request). */
 void node_touch(struct node *n);
-
-json_t *json_key(const uint8_t key[static WG_KEY_LEN]);
-json_t *json_ip(const struct ip_addr *ip);
-json_t *json_prefix(const struct ip_prefix *p);
-json_t *json_endpoint(const struct endpoint *e); /* null when there is none */
-json_t *json_time(uint64_t unix_s);              /* RFC 3339, null for 0 */
 
 #endif

@@ -106,6 +106,14 @@ void text_kv(struct text *t, const char *key, const char *value)
 	text_str(t, value);
 }
 
+void text_kv_quoted(struct text *t, const char *key, const char *value)
+{
+	text_kv(t, key, "\"");
+	for (; *value; value++)
+		text_ch(t, (unsigned char)*value < 0x20 || *value == '"' ? '?' : *value);
+	text_ch(t, '"');
+}
+
 void text_kv_u64(struct text *t, const char *key, uint64_t value)
 {
 	text_kv(t, key, "");

@@ -26,6 +26,8 @@ void text_hex(struct text *t, const void *p, size_t n);
 void text_base64(struct text *t, const void *p, size_t n);
 /* " key=value" pairs for log records; a space is put before all but the first. */
 void text_kv(struct text *t, const char *key, const char *value);
+/* The value in double quotes, for text with spaces; quotes and control characters become '?'. */
+void text_kv_quoted(struct text *t, const char *key, const char *value);
 void text_kv_u64(struct text *t, const char *key, uint64_t value);
 
 bool str_eq(const char *a, const char *b);

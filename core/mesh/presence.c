@@ -281,6 +281,15 @@ static void register_now(struct presence *p)
 	p->register_ns = TIME_NEVER; /* set by the answer */
 }
 
+static void log_error(struct presence *p, const char *msg, const char *error)
+{
+	char fields[MESH_TEXT_MAX + 16];
+	struct text t = TEXT_IN(fields);
+
+	text_kv_quoted(&t, "error", error);
+	log_emit(&p->log, LOG_WARN, "discovery", msg, fields);
+}
+
 void presence_server_seen(struct presence *p, const struct rpc_reply *r, uint64_t now)
 {
 	enum server_state was = p->server;
@@ -288,7 +297,7 @@ void presence_server_seen(struct presence *p, const struct rpc_reply *r, uint64_
 	if (r->result == RPC_UNREACHABLE) {
 		p->server = SERVER_UNREACHABLE;
 		if (was != SERVER_UNREACHABLE)
-			log_emit(&p->log, LOG_WARN, "discovery", "server unreachable", r->message);
+			log_error(p, "server unreachable", r->message);
 		return;
 	}
 	p->server = SERVER_CONNECTED;
@@ -308,7 +317,7 @@ void presence_reply(struct presence *p, const struct rpc_reply *r, uint64_t now)
 		p->register_ns = now + backoff_ns(&p->rng, p->failures++, REGISTER_MAX_S);
 		memcpy(p->why, r->message, sizeof(p->why));
 		if (r->result != RPC_UNREACHABLE)
-			log_emit(&p->log, LOG_WARN, "discovery", "registration refused", r->message);
+			log_error(p, "registration refused", r->message);
 		return;
 	}
 	p->why[0] = '\0';

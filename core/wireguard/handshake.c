@@ -236,6 +236,15 @@ enum err wg_handshake_respond(struct wg_peer *p, const struct read_initiation *i
 	return e;
 }
 
+static void log_dropped(struct wg_device *d, enum err why)
+{
+	char fields[48];
+	struct text t = TEXT_IN(fields);
+
+	text_kv_quoted(&t, "error", err_text(why));
+	log_emit(&d->log, LOG_DEBUG, "wireguard", "initiation dropped", fields);
+}
+
 static void consume_initiation(struct wg_device *d, const struct queued_handshake *q, uint64_t now)
 {
 	struct read_initiation init;
@@ -247,7 +256,7 @@ static void consume_initiation(struct wg_device *d, const struct queued_handshak
 	else if (e == ERR_OK)
 		wg_hold_add(d, &init, &q->path, now);
 	if (e != ERR_OK)
-		log_emit(&d->log, LOG_DEBUG, "wireguard", "initiation dropped", err_text(e));
+		log_dropped(d, e);
 	wipe(&init, sizeof(init));
 }
 
