@@ -168,8 +168,9 @@ class Host:
         self.sysctl("net/ipv6/conf/default/accept_dad", 0)
 
     def enter(self, *argv):
-        """The command line that runs ARGV on this host."""
-        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--",
+        """The command line that runs ARGV on this host. Without --root, entering the mount
+        namespace would leave a chroot that we may be in."""
+        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--root", "--",
                 *map(str, argv)]
 
     @contextlib.contextmanager
