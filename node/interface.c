@@ -50,7 +50,7 @@ void interface_gone(struct interface *i, const char *why)
 	if (i->gone || i->closing)
 		return;
 	i->gone = true;
-	log_emit(&i->log, LOG_INFO, "interface", "ended from outside", why);
+	log_emit(&i->log, LOG_INFO, "interface", why, "");
 	if (i->hooks.gone)
 		i->hooks.gone(i->hooks.ctx, why);
 }
@@ -135,7 +135,8 @@ static enum err open_device(struct interface *i, const struct interface_config *
 		                          .rng = linux_rng,
 		                          .log = cfg->log,
 		                          .mtu = i->mtu,
-		                          .hold_unknown = cfg->hold_unknown };
+		                          .hold_unknown = cfg->hold_unknown,
+		                          .managed = !cfg->plain };
 
 	i->device = wg_device_new(&config, clock_now(), clock_wall());
 	/* Untouched pages of the buffers cost nothing: they come as zero pages. */

@@ -413,6 +413,8 @@ static void on_prepare(uv_prepare_t *p)
 	if (!n->dirty || n->stopping)
 		return;
 	n->dirty = false;
+	if (interface_port(n->interface) != n->machine->presence(n->ctx)->port)
+		tell_hosts(n, now); /* somebody moved it with wg(8) */
 	look_at_network(n, now);
 	for (int i = 0; i < ROUNDS_MAX && round_once(n, now); i++)
 		continue;

@@ -53,6 +53,11 @@ out:
 	wipe(before, sizeof(before));
 }
 
+bool wg_is_managed(const struct wg_device *d)
+{
+	return d->managed;
+}
+
 bool wg_get_private_key(const struct wg_device *d, uint8_t key[static WG_KEY_LEN])
 {
 	memcpy(key, d->private_key, KEY_LEN);

@@ -34,6 +34,7 @@ struct wg_device *wg_device_new(const struct wg_config *cfg, uint64_t now, struc
 	d->log = cfg->log;
 	d->max_peers = cfg->max_peers ? cfg->max_peers : DEFAULT_MAX_PEERS;
 	d->hold_unknown = cfg->hold_unknown;
+	d->managed = cfg->managed;
 	d->allowed.alloc = &d->alloc;
 	d->now = now;
 	wg_set_mtu(d, cfg->mtu);

@@ -77,6 +77,8 @@ struct wg_config {
 	uint32_t mtu;           /* of the inner interface, for padding; 0: 1420 */
 	bool hold_unknown;      /* an initiation from an unknown static key raises
 	                         * WG_EVENT_UNKNOWN_KEY instead of being dropped */
+	bool managed;           /* somebody else's: UAPI may not change the private key, nor
+	                         * remove peers with a mark */
 };
 
 /* NULL when out of memory. NOW in ns, WALL for TAI64N: the engine advances wall time from here by
@@ -93,6 +95,7 @@ void wg_set_mtu(struct wg_device *d, uint32_t mtu);
  * traffic or keepalive rekey at once. A peer with this very public key is removed. */
 void wg_set_private_key(struct wg_device *d, const uint8_t key[static WG_KEY_LEN], uint64_t now);
 bool wg_get_private_key(const struct wg_device *d, uint8_t key[static WG_KEY_LEN]);
+bool wg_is_managed(const struct wg_device *d);
 const uint8_t *wg_public_key(const struct wg_device *d); /* 32 bytes; zeros without a key */
 
 /* *OUT is the new peer, without endpoint or allowed IPs. ERR_EXISTS (and *OUT the existing one),
@@ -118,7 +121,7 @@ void wg_peer_disallow_all(struct wg_peer *p);
 /* Iterates over the allowed IPs; *CURSOR starts at 0. False at the end. Not while changing them. */
 bool wg_peer_allowed_next(const struct wg_peer *p, size_t *cursor, struct ip_prefix *out);
 
-/* The caller's own mark on a peer. A peer that has one cannot be removed through UAPI. */
+/* The caller's own mark on a peer. */
 void wg_peer_set_user(struct wg_peer *p, void *user);
 void *wg_peer_user(const struct wg_peer *p);
 

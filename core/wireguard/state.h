@@ -72,7 +72,7 @@ struct wg_device {
 	struct rng rng;
 	struct logger log;
 	uint32_t max_peers, mtu;
-	bool hold_unknown, has_key;
+	bool hold_unknown, managed, has_key;
 	uint8_t private_key[KEY_LEN], public_key[KEY_LEN];
 
 	struct index_table index;

@@ -34,12 +34,17 @@ static int parse_key(struct value v, uint8_t *key)
 
 static int set_private_key(struct wg_uapi_set *s, struct value v, uint64_t now)
 {
-	uint8_t key[WG_KEY_LEN];
+	uint8_t key[WG_KEY_LEN], present[WG_KEY_LEN];
 	int e = parse_key(v, key);
 
+	/* A mesh knows its members by their keys. Its own may be set again, as wg syncconf does. */
+	wg_get_private_key(s->device, present);
+	if (!e && wg_is_managed(s->device) && !ct_equal(key, present, sizeof(key)))
+		e = UAPI_EPERM;
 	if (!e)
 		wg_set_private_key(s->device, key, now);
 	wipe(key, sizeof(key));
+	wipe(present, sizeof(present));
 	return e;
 }
 
@@ -77,7 +82,7 @@ static int set_replace_peers(struct wg_uapi_set *s, struct value v, uint64_t now
 	if (!is_word(v, "true"))
 		return UAPI_EINVAL;
 	while ((p = wg_peer_next(s->device, kept))) {
-		if (wg_peer_user(p))
+		if (wg_is_managed(s->device) && wg_peer_user(p))
 			kept = p;
 		else
 			wg_peer_remove(s->device, p);
@@ -123,7 +128,7 @@ static int set_remove(struct wg_uapi_set *s, struct value v, uint64_t now)
 	(void)now;
 	if (!is_word(v, "true"))
 		return UAPI_EINVAL;
-	if (wg_peer_user(s->peer))
+	if (wg_is_managed(s->device) && wg_peer_user(s->peer))
 		return UAPI_EPERM;
 	wg_peer_remove(s->device, s->peer);
 	s->skip_peer = true;
