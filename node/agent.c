@@ -314,7 +314,7 @@ static int run_locked(struct agent_daemon *d)
 		return 1;
 	e = load_secret(d);
 	if (e)
-		return e == ERR_NOT_FOUND && !d->options->secret_file ? 4 : 1;
+		return e == ERR_NOT_FOUND && !d->options->secret_file ? 2 : 1;
 	if (node_new(&cfg, &d->node, &code))
 		return code;
 	return run_on_node(d);
