@@ -30,7 +30,7 @@ static enum err address_of(struct sockaddr_un *sa, const char *path)
 {
 	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (strlen(path) < sizeof(sa->sun_path)) {
-		strcpy(sa->sun_path, path);
+		memcpy(sa->sun_path, path, strlen(path) + 1);
 		return ERR_OK;
 	}
 	errno = ENAMETOOLONG;

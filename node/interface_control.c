@@ -80,7 +80,7 @@ static bool buffer_reserve(struct buffer *b, size_t more, size_t max)
 	bigger.p = malloc(bigger.cap);
 	if (!bigger.p)
 		return false;
-	if (b->len)
+	if (b->p)
 		memcpy(bigger.p, b->p, b->len);
 	buffer_free(b);
 	*b = bigger;

@@ -93,7 +93,7 @@ static void send_from_tun(struct interface *i)
 static size_t send_output(struct interface *i, uint64_t now)
 {
 	struct udp_message *m = i->output_messages;
-	struct wg_peer *peers[OUTPUT_BATCH];
+	struct wg_peer **peers = i->output_peers;
 	size_t n, count = 0, done;
 
 	n = wg_output(i->device, i->outputs, OUTPUT_BATCH, now);

@@ -57,6 +57,7 @@ struct interface {
 	struct wg_packet udp_packets[BATCH];
 	struct wg_packet outputs[OUTPUT_BATCH]; /* what the engine itself sends */
 	struct udp_message output_messages[OUTPUT_BATCH];
+	struct wg_peer *output_peers[OUTPUT_BATCH];
 	uint8_t *buffers; /* all of them */
 	uint8_t *scratch; /* the last one: for single datagrams of the mesh */
 	struct interface_stats stats;

@@ -43,7 +43,7 @@ def wg(*arguments, stdin=None):
 def cable(a, b, number=1):
     """A veth between two hosts: 192.168.NUMBER.1 and .2, fd00:NUMBER::1 and ::2."""
     name = f"eth{number}"
-    a.ip(f"link add {name} type veth peer name {name} netns {b._keeper.pid}")
+    a.ip(f"link add {name} type veth peer name {name} netns {b.pid}")
     for host, n in ((a, 1), (b, 2)):
         host.ip(f"addr add 192.168.{number}.{n}/24 dev {name}",
                 f"addr add fd00:{number}::{n}/64 dev {name} nodad", f"link set {name} up")

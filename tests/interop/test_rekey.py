@@ -24,7 +24,6 @@ class RekeyTest(unittest.TestCase):
         self.addCleanup(lambda: check_for_crashes(self.lab))
 
     def test_rekey_after_two_minutes(self):
-        """Warren is the initiator towards one peer and the responder of another."""
         one, two = pair(self.lab, "warren", "go")
         introduce(one, two, both=False)
         pinger = Pinger(one.host, "10.9.0.2", interval=0.1)

@@ -55,7 +55,7 @@ class ToolsTest(unittest.TestCase):
         s = socket.socket(socket.AF_UNIX)
         # The host's /run is in its mount namespace; its keeper's root leads there. Waits for its
         # turn if need be: without a time-out Python's socket blocks.
-        s.connect(f"/proc/{host._keeper.pid}/root/run/{path.split('run/', 1)[1]}")
+        s.connect(f"/proc/{host.pid}/root/run/{path.split('run/', 1)[1]}")
         s.settimeout(timeout)
         return s
 
@@ -178,9 +178,9 @@ class ToolsTest(unittest.TestCase):
         done = self.start_in_background(a, "wg0")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         self.assertEqual(a.run("wg", "show", "wg0", "listen-port").returncode, 0)
-        mode = os.stat(f"/proc/{a._keeper.pid}/root/run/wireguard/wg0.sock").st_mode
+        mode = os.stat(f"/proc/{a.pid}/root/run/wireguard/wg0.sock").st_mode
         self.assertTrue(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600)
-        self.assertEqual(stat.S_IMODE(os.stat(f"/proc/{a._keeper.pid}/root/run/wireguard").st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(f"/proc/{a.pid}/root/run/wireguard").st_mode), 0o700)
         again = self.start_in_background(a, "wg0")
         self.assertEqual(again.returncode, 1)
         self.assertRegex(again.stderr, r"^warren: wg: interface wg0 already runs.*\n$")
@@ -240,7 +240,7 @@ class ToolsTest(unittest.TestCase):
         introduce(one, two)
         self.assertTrue(one.host.ping("10.9.0.2", 2))
         one.process.kill()
-        self.assertTrue(os.path.exists(f"/proc/{one.host._keeper.pid}/root/run/wireguard/wg1.sock"))
+        self.assertTrue(os.path.exists(f"/proc/{one.host.pid}/root/run/wireguard/wg1.sock"))
         one.start().address("10.9.0.1/24")
         one.add_peer(two, "10.9.0.2/32", "192.168.1.2:5002")
         self.assertTrue(one.host.ping("10.9.0.2", 2, timeout=5))
