@@ -443,8 +443,12 @@ static bool round_once(struct sim_node *n)
 	settle(n);
 	if (n->exited)
 		return false;
-	/* Nothing happened, nothing was asked for, and still it wants to be called now. */
-	INVARIANT(happened || actions || ops_of(n)->deadline(n) > node_now(n));
+	/* Nothing happened, nothing was asked for, and still it wants to be called now. Once is a
+	 * change of state, twice is a loop. */
+	if (happened || actions || ops_of(n)->deadline(n) > node_now(n))
+		n->barren = 0;
+	else
+		INVARIANT(++n->barren < 2);
 	return n->count > 0 || ops_of(n)->deadline(n) <= node_now(n);
 }
 

@@ -66,6 +66,7 @@ struct sim_node {
 	struct ip_prefix address4, address6;
 
 	uint64_t tun_rx, last_tun_rx_ns, tun_tx, rebinds, turns, spins;
+	unsigned barren; /* rounds in a row that did nothing and want another one */
 	uint64_t refused[WG_VERDICTS];
 };
 

@@ -22,9 +22,9 @@ static const struct {
 	bool fresh;
 } knocks[] = { { 0, true },    { 100, false },  { 200, false },  { 400, true },
 	       { 600, false }, { 1000, true },  { 1500, false }, { 2000, true },
-	       { 3000, false }, { 4000, true }, { 6000, true } };
+	       { 2500, false }, { 3000, false }, { 4000, true }, { 5000, false } };
 
-#define KNOCK_GIVE_UP_MS 8000
+#define KNOCK_GIVE_UP_MS 6000 /* the last fresh one has had a round trip of 2 s */
 
 /* An answer to what we asked with candidates of before would lead astray. */
 static void cancel_punch(struct agent *a)
@@ -139,6 +139,21 @@ static void initiate_punch(struct agent *a)
 	action->method = RPC_INITIATE_PUNCH;
 	action->request = r;
 	a->punching = true;
+	for (size_t i = 0; i < ARRAY_LEN(a->offered); i++)
+		a->offered[i] = a->presence.probes[i].mapped;
+}
+
+/* STUN's answer came late, or tells something new: the colony opens its NAT towards the wrong
+ * place, or towards none that counts. */
+static bool offer_is_stale(const struct agent *a)
+{
+	for (size_t i = 0; i < ARRAY_LEN(a->offered); i++) {
+		const struct endpoint *mapped = &a->presence.probes[i].mapped;
+
+		if (mapped->ip.family != IP_NONE && !endpoint_eq(mapped, &a->offered[i]))
+			return true;
+	}
+	return false;
 }
 
 static void punch_failed(struct agent *a, const char *why, uint64_t now)
@@ -254,11 +269,20 @@ void connect_tick(struct agent *a, uint64_t now)
 		break;
 	case STAGE_PUNCH:
 		knock_tick(a, now);
+		if (a->punching && offer_is_stale(a)) {
+			cancel_punch(a);
+			a->punch_ns = now;
+		}
 		if (!a->punching && now >= a->punch_ns && presence_registered(&a->presence) &&
 		    presence_settled(&a->presence))
 			initiate_punch(a);
 		break;
 	case STAGE_KNOCK:
+		if (offer_is_stale(a)) {
+			a->punch_ns = now;
+			enter_stage(a, STAGE_REBIND, now);
+			break;
+		}
 		knock_tick(a, now);
 		if (a->knock_step == ARRAY_LEN(knocks) && now >= a->knock_ns) {
 			punch_failed(a, "no way through yet: the colony's addresses do not answer (a "

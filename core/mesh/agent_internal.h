@@ -36,6 +36,7 @@ struct agent {
 	bool moved;                  /* our own addresses changed: the old path is gone */
 	uint64_t stage_ns;           /* when the stage began */
 	uint64_t punch_ns;           /* STAGE_PUNCH: not before */
+	struct endpoint offered[2];  /* what STUN had told, by family, when the punch was asked for */
 	unsigned punch_failures;
 	struct candidate direct[MESH_CANDIDATES_MAX]; /* of a colony without NAT, from lookup */
 	size_t direct_count;

@@ -1,7 +1,8 @@
 #include "mesh/presence.h"
 
-#define STUN_RTO_NS     (250 * NS_PER_MS) /* doubles: 0, 250, 750, 1750 ms */
+#define STUN_RTO_NS     (200 * NS_PER_MS) /* four requests before anybody stops waiting */
 #define STUN_TRIES      4
+#define STUN_LAST_NS    (1200 * NS_PER_MS) /* and so long for the last answer */
 #define STUN_SETTLE_NS  (800 * NS_PER_MS) /* nobody waits longer than this for STUN */
 #define STUN_REFRESH_S  20                /* Linux forgets a UDP mapping after 30 s */
 #define REGISTER_MAX_S  30                /* longest pause between failed registrations */
@@ -158,8 +159,8 @@ static void probe_tick(struct presence *p, struct stun_probe *probe, uint64_t no
 	stun_build_binding_request(&w, probe->txid);
 	INVARIANT(!w.failed);
 	outbox_send(p->out, &p->stun_servers[probe->server], request, w.len, 0);
-	probe->next_ns = now + (STUN_RTO_NS << probe->tries);
 	probe->tries++;
+	probe->next_ns = now + (probe->tries < STUN_TRIES ? STUN_RTO_NS : STUN_LAST_NS);
 }
 
 bool presence_mapped(const struct presence *p)

@@ -7,6 +7,15 @@ uint64_t world_seed(uint64_t fallback)
 	return seed && *seed ? strtoull(seed, NULL, 10) : fallback;
 }
 
+uint64_t world_seeds(uint64_t count)
+{
+	const char *seed = getenv("SIM_SEED"), *times = getenv("SIM_SEEDS");
+
+	if (seed && *seed)
+		return 1;
+	return times && *times ? count * strtoull(times, NULL, 10) : count;
+}
+
 /* ---- life ---- */
 
 static void add_agent(struct world *w, size_t i)
@@ -71,7 +80,7 @@ void world_links(struct world *w, uint64_t rtt_ns, uint32_t loss_ppm, uint64_t j
 
 	for (size_t i = 0; i < ARRAY_LEN(sites); i++) {
 		sites[i]->link.latency_ns = rtt_ns / 4;
-		sites[i]->link.loss_ppm = loss_ppm;
+		sites[i]->link.loss_ppm = loss_ppm / 2;
 		sites[i]->link.jitter_ns = jitter_ns;
 	}
 }

@@ -46,6 +46,8 @@ struct world {
 
 /* The seed to begin with: SIM_SEED, or FALLBACK. */
 uint64_t world_seed(uint64_t fallback);
+/* How many seeds to try: COUNT, or one if SIM_SEED is given. SIM_SEEDS multiplies it. */
+uint64_t world_seeds(uint64_t count);
 
 /* The picture above with COUNT agents behind router A, nothing started; links of 5 ms. The caller
  * frees with world_free. */
@@ -54,7 +56,7 @@ struct world *world_new(uint64_t seed, size_t count);
 void world_free(struct world *w);
 
 /* Latency of every link between the core and what is directly below it: half a round trip of RTT
- * between two sites; LOSS in ppm on each of those links. */
+ * between two sites; LOSS in ppm of one way between two sites. */
 void world_links(struct world *w, uint64_t rtt_ns, uint32_t loss_ppm, uint64_t jitter_ns);
 void world_nat(struct box *router, enum nat_kind kind, bool wan_filter);
 
