@@ -25,9 +25,9 @@ static int run_start(int argc, char **argv)
 	};
 	enum log_level parsed;
 	unsigned long number;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_agent_start, specs, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_agent_start, specs, argc, argv, NULL, &code))
 		return code;
 	if (!o.mesh_id || !o.agent_id || !o.discovery_url)
 		return fail(EXIT_USAGE, "agent start: --%s is missing; see warren agent start --help",

@@ -23,9 +23,9 @@ static int run_start(int argc, char **argv)
 	};
 	enum log_level parsed;
 	unsigned long number;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_colony_start, specs, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_colony_start, specs, argc, argv, NULL, &code))
 		return code;
 	if (!o.mesh_id || !o.discovery_url)
 		return fail(EXIT_USAGE, "colony start: --%s is missing; see warren colony start --help",
@@ -56,9 +56,9 @@ static int run_secret(int argc, char **argv)
 		{ "data", "DIR", "the colony's directory", &data, NULL, false },
 		{ 0 },
 	};
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_colony_secret, specs, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_colony_secret, specs, argc, argv, NULL, &code))
 		return code;
 	return colony_print_secret(data);
 }
@@ -72,25 +72,25 @@ static int run_agents(int argc, char **argv)
 		{ "json", NULL, "one JSON object", NULL, &json, false },
 		{ 0 },
 	};
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_colony_agents, specs, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_colony_agents, specs, argc, argv, NULL, &code))
 		return code;
 	return colony_print_agents(data, json);
 }
 
 static int run_remove(int argc, char **argv)
 {
-	const char *data = NULL, *agent;
+	const char *data = NULL, *agent = NULL;
 	const struct option_spec specs[] = {
 		{ "data", "DIR", "the colony's directory", &data, NULL, false },
 		{ 0 },
 	};
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_colony_remove, specs, argc, argv, &agent, 1, &count, &code))
+	if (!options_parse(&command_colony_remove, specs, argc, argv, &agent, &code))
 		return code;
-	if (count != 1)
+	if (!agent)
 		return fail(EXIT_USAGE, "colony remove: which agent? usage: warren colony remove AGENT");
 	return colony_remove_agent(data, agent);
 }

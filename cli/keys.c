@@ -28,9 +28,9 @@ static int run_genkey(int argc, char **argv)
 {
 	uint8_t key[X25519_LEN];
 	struct stat st;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_genkey, no_options, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_genkey, no_options, argc, argv, NULL, &code))
 		return code;
 	if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IRWXO))
 		fputs("warren: warning: writing a private key to a file that everybody may read\n",
@@ -46,9 +46,9 @@ static int run_pubkey(int argc, char **argv)
 	char line[128];
 	uint8_t key[X25519_LEN], pub[X25519_LEN];
 	size_t n;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_pubkey, no_options, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_pubkey, no_options, argc, argv, NULL, &code))
 		return code;
 	n = fread(line, 1, sizeof(line), stdin);
 	while (n && (line[n - 1] == '\n' || line[n - 1] == '\r' || line[n - 1] == ' '))

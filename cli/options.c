@@ -134,52 +134,65 @@ static bool take_option(const struct command *command, const struct option_spec 
 	return true;
 }
 
-bool options_parse(const struct command *command, const struct option_spec *options, int argc,
-                   char **argv, const char **positional, int max, int *count, int *exit_code)
+/* The one short option is "-f", a flag that some commands define as "f". */
+static bool take_letter(const struct command *command, const struct option_spec *options,
+                        const char *word)
 {
-	bool only_positional = false;
+	const char *value;
+	const struct option_spec *o = find(options, word + 1, &value);
 
-	*count = 0;
+	if (!o || !o->flag || value) {
+		fail(EXIT_USAGE, "%s: unknown option %s; see warren %s --help", command->name, word,
+		     command->name);
+		return false;
+	}
+	*o->flag = true;
+	return true;
+}
+
+static bool take_positional(const struct command *command, const char *word,
+                            const char **positional, bool *taken)
+{
+	if (!positional || *taken) {
+		fail(EXIT_USAGE, "%s: unexpected argument '%s'; see warren %s --help",
+		     command->name, word, command->name);
+		return false;
+	}
+	*positional = word;
+	*taken = true;
+	return true;
+}
+
+static bool is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+bool options_parse(const struct command *command, const struct option_spec *options, int argc,
+                   char **argv, const char **positional, int *exit_code)
+{
+	bool ended = false, taken = false, ok = true;
+
 	*exit_code = EXIT_USAGE;
 	for (const struct option_spec *o = options; o->name; o++)
 		if (!o->no_environment)
 			from_environment(o);
-	for (int i = 1; i < argc; i++) {
+	for (int i = 1; i < argc && ok; i++) {
 		const char *word = argv[i];
 
-		if (only_positional || word[0] != '-' || !word[1]) {
-			if (*count == max) {
-				fail(EXIT_USAGE, "%s: unexpected argument '%s'; see warren %s --help",
-				     command->name, word, command->name);
-				return false;
-			}
-			positional[(*count)++] = word;
-			continue;
-		}
-		if (strcmp(word, "--") == 0) {
-			only_positional = true;
-			continue;
-		}
-		if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+		if (ended || word[0] != '-' || !word[1]) {
+			ok = take_positional(command, word, positional, &taken);
+		} else if (strcmp(word, "--") == 0) {
+			ended = true;
+		} else if (is_help(word)) {
 			print_help(command, options);
 			*exit_code = EXIT_DONE;
-			return false;
+			ok = false;
+		} else if (word[1] == '-') {
+			ok = take_option(command, options, argc, argv, &i);
+		} else {
+			ok = take_letter(command, options, word);
 		}
-		if (word[1] != '-') {
-			/* The one short option is "-f", a flag that some commands define as "f". */
-			const char *unused;
-			const struct option_spec *o = find(options, word + 1, &unused);
-
-			if (!o || !o->flag || unused) {
-				fail(EXIT_USAGE, "%s: unknown option %s; see warren %s --help",
-				     command->name, word, command->name);
-				return false;
-			}
-			*o->flag = true;
-			continue;
-		}
-		if (!take_option(command, options, argc, argv, &i))
-			return false;
 	}
-	return true;
+	return ok;
 }

@@ -32,11 +32,12 @@ struct command {
 	int (*run)(int argc, char **argv); /* argv[0] is the command's last word */
 };
 
-/* Parses argv[1..argc) of COMMAND against OPTIONS. Positional arguments go to POSITIONAL in order
- * (at most MAX, their number to *COUNT). Prints what is wrong, or the help for --help, and returns
- * false with the exit code in *EXIT_CODE when the command should not run. "--" ends the options. */
+/* Parses argv[1..argc) of COMMAND against OPTIONS. POSITIONAL takes the one argument that is not an
+ * option and stays as it is if there is none; NULL when the command takes none. Prints what is
+ * wrong, or the help for --help, and returns false with the exit code in *EXIT_CODE when the command
+ * should not run. "--" ends the options. */
 bool options_parse(const struct command *command, const struct option_spec *options, int argc,
-                   char **argv, const char **positional, int max, int *count, int *exit_code);
+                   char **argv, const char **positional, int *exit_code);
 
 /* One line on stderr, "warren: " before it. Returns CODE, so that commands can `return fail(…)`. */
 int fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -64,9 +64,9 @@ static int run_server(int argc, char **argv)
 	enum log_level threshold;
 	struct logger log;
 	unsigned long seconds;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_server, options, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_server, options, argc, argv, NULL, &code))
 		return code;
 	if (!parse_listen("http", http, &cfg.http) || !parse_listen("stun", stun, &cfg.stun) ||
 	    !option_number("ttl", ttl, 86400, &seconds))

@@ -109,9 +109,9 @@ static int run_status(int argc, char **argv)
 		{ 0 },
 	};
 	json_t *answer = NULL;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_status, specs, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_status, specs, argc, argv, NULL, &code))
 		return code;
 	if (!option_interface(interface))
 		return EXIT_USAGE;
@@ -140,9 +140,9 @@ static int run_wait(int argc, char **argv)
 	const struct timespec pause = { 0, 50 * 1000 * 1000 };
 	unsigned long seconds;
 	uint64_t end;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_wait, specs, argc, argv, NULL, 0, &count, &code))
+	if (!options_parse(&command_wait, specs, argc, argv, NULL, &code))
 		return code;
 	if (!option_number("timeout", timeout, 86400, &seconds) || !option_interface(interface))
 		return EXIT_USAGE;

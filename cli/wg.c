@@ -185,11 +185,11 @@ static int run_wg(int argc, char **argv)
 	struct plain p = { .ready_fd = -1 };
 	struct logger log = { 0 };
 	enum log_level parsed;
-	int count, code;
+	int code;
 
-	if (!options_parse(&command_wg, options, argc, argv, &name, 1, &count, &code))
+	if (!options_parse(&command_wg, options, argc, argv, &name, &code))
 		return code;
-	if (count != 1)
+	if (!name)
 		return fail(EXIT_USAGE, "wg: which interface? see warren wg --help");
 	if (!option_interface(name))
 		return EXIT_USAGE;

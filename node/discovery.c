@@ -320,20 +320,24 @@ static void finish(struct discovery *d, struct call *c, CURLcode code)
 	free(stun);
 }
 
+static struct call *call_of(struct discovery *d, const CURL *easy)
+{
+	for (size_t i = 0; i < RPC_METHODS; i++)
+		if (d->calls[i].easy == easy)
+			return &d->calls[i];
+	return NULL;
+}
+
 static void check_done(struct discovery *d)
 {
 	CURLMsg *msg;
 	int left;
 
 	while ((msg = curl_multi_info_read(d->multi, &left))) {
-		if (msg->msg != CURLMSG_DONE)
-			continue;
-		for (size_t i = 0; i < RPC_METHODS; i++) {
-			if (d->calls[i].easy == msg->easy_handle) {
-				finish(d, &d->calls[i], msg->data.result);
-				break;
-			}
-		}
+		struct call *c = msg->msg == CURLMSG_DONE ? call_of(d, msg->easy_handle) : NULL;
+
+		if (c)
+			finish(d, c, msg->data.result);
 	}
 }
 

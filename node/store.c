@@ -33,16 +33,16 @@ static const char schema[] =
 	"PRAGMA user_version = 1;";
 
 static const char *const sql[STATEMENTS] = {
-	[SAVE] = "INSERT INTO mesh_ip_allocations (ip_address, host, agent_id, public_key, psk,"
-	         " endpoint, allocated_at, last_seen, released_at, status)"
-	         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-	         " ON CONFLICT (ip_address) DO UPDATE SET host = ?2, agent_id = ?3,"
-	         " public_key = ?4, psk = ?5, endpoint = ?6, allocated_at = ?7, last_seen = ?8,"
-	         " released_at = ?9, status = ?10",
+	[SAVE] = ("INSERT INTO mesh_ip_allocations (ip_address, host, agent_id, public_key, psk,"
+	          " endpoint, allocated_at, last_seen, released_at, status)"
+	          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+	          " ON CONFLICT (ip_address) DO UPDATE SET host = ?2, agent_id = ?3,"
+	          " public_key = ?4, psk = ?5, endpoint = ?6, allocated_at = ?7, last_seen = ?8,"
+	          " released_at = ?9, status = ?10"),
 	[REVOKE] = "INSERT OR IGNORE INTO revoked_keys (public_key, revoked_at) VALUES (?1, ?2)",
 	[IS_REVOKED] = "SELECT 1 FROM revoked_keys WHERE public_key = ?1",
-	[LOAD] = "SELECT host, agent_id, public_key, psk, endpoint, allocated_at, last_seen,"
-	         " released_at, status FROM mesh_ip_allocations ORDER BY host",
+	[LOAD] = ("SELECT host, agent_id, public_key, psk, endpoint, allocated_at, last_seen,"
+	          " released_at, status FROM mesh_ip_allocations ORDER BY host"),
 	[GET_META] = "SELECT value FROM meta WHERE key = ?1",
 	[SET_META] = "INSERT INTO meta (key, value) VALUES (?1, ?2)",
 	[BEGIN] = "BEGIN IMMEDIATE",

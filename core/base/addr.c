@@ -347,9 +347,7 @@ static void text_v6(struct text *t, const uint8_t *b)
 			i += best_len - 1;
 			continue;
 		}
-		if (i && i != best + best_len)
-			text_ch(t, ':');
-		else if (i && best < 0)
+		if (i && (best < 0 || i != best + best_len))
 			text_ch(t, ':');
 		text_group(t, load_be16(b + 2 * i));
 	}

@@ -78,7 +78,7 @@ enum err candidate_parse(const char *s, size_t n, struct candidate *out)
 
 	if (n >= CANDIDATE_TEXT_MAX * 2)
 		return ERR_INVALID;
-	w = word(s, n, &at, &len); /* foundation, with or without "candidate:" */
+	(void)word(s, n, &at, &len); /* foundation, with or without "candidate:" */
 	if (!len)
 		return ERR_INVALID;
 	w = word(s, n, &at, &len);
