@@ -30,8 +30,8 @@ void wg_uapi_set_begin(struct wg_uapi_set *s, struct wg_device *d);
 int wg_uapi_set_line(struct wg_uapi_set *s, const char *line, size_t len, uint64_t now);
 
 /* The answer to get=1 up to, not including, the errno line, produced peer by peer so that no buffer
- * has to hold it all: call until it returns false, without changing peers or allowed IPs between. Each call appends at most 16 KiB to OUT; secrets
- * are among it, so wipe. */
+ * has to hold it all: call until it returns false, without changing peers or allowed IPs between.
+ * Each call appends at most 16 KiB to OUT; secrets are among it, so wipe. */
 struct wg_uapi_get {
 	struct wg_device *device;
 	struct wg_uapi_host host; /* the host's present port and mark */

@@ -198,21 +198,28 @@ static void our_own_section_is_skipped(void **state)
 	wire_down(&w);
 }
 
-/* Peers that bear the host's mark are the host's to remove. */
-static void marked_peers_stay(void **state)
+/* On an interface of the mesh, its peers and its key are not for others to take. */
+static void managed_device(void **state)
 {
+	struct wg_config cfg = { .managed = true };
 	struct wire w;
 	struct wg_peer *p;
+	char line[100] = "private_key=";
 
 	(void)state;
-	wire_up(&w, 1);
-	assert_int_equal(set(&w, full, NULL), 0);
+	wire_up_with(&w, 1, &cfg);
+	assert_int_equal(set(&w, strchr(full, '\n') + 1, NULL), 0);
 	p = wg_peer_next(w.node[0].d, wg_peer_next(w.node[0].d, NULL));
 	wg_peer_set_user(p, &w);
 	assert_int_equal(set(&w, "public_key=" KEY_B "\nremove=true\n", NULL), 1);
 	assert_int_equal(set(&w, "replace_peers=true\n", NULL), 0);
 	assert_int_equal(wg_peer_count(w.node[0].d), 1);
 	assert_ptr_equal(wg_peer_next(w.node[0].d, NULL), p);
+	assert_int_equal(set(&w, "private_key=" SECRET "\n", NULL), 1);
+	assert_int_equal(set(&w, "private_key=" ZEROS "\n", NULL), 1);
+	for (unsigned i = 0; i < 32; i++)
+		snprintf(line + 12 + 2 * i, 3, "%02x", w.node[0].secret[i]);
+	assert_int_equal(set(&w, line, NULL), 0);
 	wire_down(&w);
 }
 
@@ -369,7 +376,7 @@ int main(void)
 		cmocka_unit_test(nothing_to_say),
 		cmocka_unit_test(updates),
 		cmocka_unit_test(our_own_section_is_skipped),
-		cmocka_unit_test(marked_peers_stay),
+		cmocka_unit_test(managed_device),
 		cmocka_unit_test(peer_vanishes),
 		cmocka_unit_test(bad_device_lines),
 		cmocka_unit_test(bad_peer_lines),
