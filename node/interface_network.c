@@ -64,6 +64,14 @@ bool interface_is_up(struct interface *i)
 
 /* ---- the host's addresses and routes ---- */
 
+bool interface_is_stale(const struct interface *i, const struct ip_addr *local, uint32_t ifindex)
+{
+	for (size_t k = 0; k < i->stale_count; k++)
+		if (i->stale[k].ifindex == ifindex && ip_eq(&i->stale[k].local, local))
+			return true;
+	return false;
+}
+
 /* Forgets the peer's cached source address if it is no good any more. The peer has no way to learn
  * where we are now except by hearing from us, so those with a session do. */
 static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
@@ -76,22 +84,29 @@ static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
 	    source_is_good(&info.path.remote, &info.path.local, info.path.ifindex, i->mark))
 		return;
 	wg_peer_drop_source(p);
+	if (i->stale_count < STALE_MAX &&
+	    !interface_is_stale(i, &info.path.local, info.path.ifindex))
+		i->stale[i->stale_count++] = (struct stale_source){ info.path.local,
+			                                            info.path.ifindex };
 	if (info.has_session)
 		wg_peer_send_keepalive(p, now);
 }
 
-/* Twice for each change: an answer that was on its way to the old address may have brought that
- * source back. */
+/* Twice for each change: the second time ends the ban on sources that the first one gave up, and
+ * sees to those that did not fit into its list. */
 static void on_settled(uv_timer_t *timer)
 {
 	struct interface *i = timer->data;
 	uint64_t now = clock_now();
 
+	i->stale_count = 0;
 	for (struct wg_peer *p = NULL; (p = wg_peer_next(i->device, p)) != NULL;)
 		check_source(i, p, now);
 	i->rechecking = !i->rechecking;
 	if (i->rechecking)
 		uv_timer_start(timer, on_settled, RECHECK_MS, 0);
+	else
+		i->stale_count = 0;
 	if (i->rechecking && i->hooks.network_changed)
 		i->hooks.network_changed(i->hooks.ctx, now);
 	interface_settle(i, now);

@@ -15,13 +15,17 @@ static bool is_wireguard(const struct udp_message *m)
 	return m->len >= 4 && m->p[0] >= 1 && m->p[0] <= 4 && !m->p[1] && !m->p[2] && !m->p[3];
 }
 
-static struct wg_packet packet_of(const struct udp_message *m)
+static struct wg_packet packet_of(const struct interface *i, const struct udp_message *m)
 {
-	return (struct wg_packet){ .buf = m->p,
-		                   .cap = DATAGRAM_MAX,
-		                   .len = m->len,
-		                   .tos = m->tos,
-		                   .path = { m->remote, m->local, m->ifindex } };
+	struct wg_packet p = { .buf = m->p,
+		               .cap = DATAGRAM_MAX,
+		               .len = m->len,
+		               .tos = m->tos,
+		               .path = { m->remote, m->local, m->ifindex } };
+
+	if (i->stale_count && interface_is_stale(i, &m->local, m->ifindex))
+		p.path.local.family = IP_NONE;
+	return p;
 }
 
 /* Tells N datagrams apart by their first bytes. Returns how many are WireGuard's. */
@@ -37,7 +41,7 @@ static size_t demultiplex(struct interface *i, size_t n, uint64_t now)
 
 			i->hooks.datagram(i->hooks.ctx, m->p, m->len, &from, now);
 		} else if (is_wireguard(m)) {
-			i->udp_packets[count++] = packet_of(m);
+			i->udp_packets[count++] = packet_of(i, m);
 		} else {
 			i->stats.foreign++;
 		}

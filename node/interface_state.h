@@ -9,6 +9,7 @@
 #define BATCH          UDP_BATCH
 #define OUTPUT_BATCH   16
 #define BUFFERS        (2 * BATCH + OUTPUT_BATCH + 1)
+#define STALE_MAX      8
 #define DATAGRAM_MAX   65535
 /* A buffer per packet of a batch. The odd multiple of 64 keeps equal offsets of neighbouring
  * buffers out of the same cache set. */
@@ -43,6 +44,13 @@ struct interface {
 	bool settling, settle_again; /* hooks may call back into the interface */
 	bool closing, gone;
 	bool rechecking; /* network_timer runs for the second look at the sources */
+	/* Sources that were given up a moment ago. What was on its way to them still comes in, and
+	 * must not bring them back. */
+	struct stale_source {
+		struct ip_addr local;
+		uint32_t ifindex;
+	} stale[STALE_MAX];
+	size_t stale_count;
 	void (*closed)(void *ctx);
 	void *closed_ctx;
 
@@ -95,6 +103,7 @@ enum err interface_network_start(struct interface *i) MUST_CHECK;
 void interface_network_stop(struct interface *i);
 /* Whether WireGuard's packets may flow. */
 bool interface_is_up(struct interface *i);
+bool interface_is_stale(const struct interface *i, const struct ip_addr *local, uint32_t ifindex);
 
 /* ---- interface_control.c: the configuration socket ---- */
 

@@ -201,7 +201,7 @@ class ToolsTest(unittest.TestCase):
         a = self.lab.host("a")
         for name in ("", "a/b", "sixteen-letters-", "wg%d", ".."):
             done = a.run(WARREN, "wg", name, check=False)
-            self.assertEqual(done.returncode, 1, name)
+            self.assertIn(done.returncode, (1, 2), name)
             self.assertEqual(done.stderr.count("\n"), 1)
         self.assertEqual(a.run(WARREN, "wg", check=False).returncode, 2)
         self.assertEqual(a.run(WARREN, "wg", "a", "b", check=False).returncode, 2)
