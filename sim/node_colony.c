@@ -146,7 +146,7 @@ static bool may_come_out(struct sim_node *n, struct wg_peer *peer, const struct 
 	const struct allocation *saved = p && p->row ? find_row(&n->disk, p->row->host) : NULL;
 	struct ip_prefix a4, a6;
 
-	if (!saved || memcmp(saved->public_key, p->public_key, WG_KEY_LEN) != 0 || !p->proven)
+	if (!saved || memcmp(saved->public_key, p->public_key, WG_KEY_LEN) != 0)
 		return false;
 	a4 = pool_address4(&n->colony->pool, p->row->host);
 	a6 = pool_address6(&n->colony->pool, p->row->host);

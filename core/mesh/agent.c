@@ -255,6 +255,9 @@ void agent_reply(struct agent *a, const struct rpc_reply *r, uint64_t now)
 	switch (r->method) {
 	case RPC_REGISTER:
 		presence_reply(&a->presence, r, now);
+		/* Without a lease nothing else would notice. */
+		if (r->result == RPC_UNREACHABLE && !presence_registered(&a->presence))
+			connect_without_server(a, now);
 		break;
 	case RPC_LOOKUP_COLONY:
 		on_lookup(a, r, now);

@@ -93,7 +93,7 @@ void connect_begin(struct agent *a, uint64_t now)
 
 void connect_stop(struct agent *a)
 {
-	a->fresh_port = false;
+	a->fresh_port = a->spoiled = false;
 	a->moved = false;
 	a->punch_failures = 0;
 	cancel_punch(a);
@@ -102,6 +102,7 @@ void connect_stop(struct agent *a)
 void agent_rebound(struct agent *a, uint64_t now)
 {
 	a->fresh_port = true;
+	a->spoiled = false;
 	if (a->phase != AGENT_CONNECT || a->stage != STAGE_REBIND)
 		return;
 	enter_stage(a, STAGE_PUNCH, now);
@@ -166,14 +167,18 @@ static void punch_failed(struct agent *a, const char *why, uint64_t now)
 	a->punch_ns = now + backoff_ns(&a->cfg.rng, a->punch_failures++, max_s);
 }
 
-static void without_server(struct agent *a, uint64_t now)
+void connect_without_server(struct agent *a, uint64_t now)
 {
+	if (a->phase != AGENT_CONNECT)
+		return;
 	punch_failed(a, "the discovery server cannot be reached", now);
-	/* Nobody can open the way for us now, so there is nothing to spoil by trying. */
+	/* Nobody can open the way for us now, so trying where the colony was last spoils nothing
+	 * but this port, and that can be changed. */
 	if (a->stage != STAGE_PUNCH || a->state.colony_endpoint.ip.family == IP_NONE)
 		return;
 	a->knock_count = 0;
 	candidate_add(a->knock, &a->knock_count, CANDIDATE_PRFLX, &a->state.colony_endpoint);
+	a->spoiled = true;
 	knock(a, now);
 }
 
@@ -201,11 +206,14 @@ void connect_punch_reply(struct agent *a, const struct rpc_reply *r, uint64_t no
 		punch_failed(a, "the colony is not online: it has no lease at the discovery server",
 		             now);
 	} else if (r->result == RPC_UNREACHABLE) {
-		without_server(a, now);
+		connect_without_server(a, now);
 	} else if (r->result != RPC_OK) {
 		punch_failed(a, r->message, now);
 	} else if (!r->accepted || !r->candidate_count) {
 		punch_failed(a, "the colony is registered, but does not answer", now);
+	} else if (same_colony(a, r, now) && a->spoiled) {
+		a->punch_ns = now; /* at once, from a port that no router remembers */
+		enter_stage(a, STAGE_REBIND, now);
 	} else if (same_colony(a, r, now) && a->stage == STAGE_PUNCH) {
 		memcpy(a->knock, r->candidates, sizeof(a->knock));
 		a->knock_count = r->candidate_count;
@@ -254,13 +262,20 @@ static void knock_tick(struct agent *a, uint64_t now)
 		a->knock_ns = began + KNOCK_GIVE_UP_MS * NS_PER_MS;
 }
 
+/* An answer by STUN tells that the server can be asked; only then is the old port given up. Where
+ * STUN has never answered, its silence tells nothing. */
+static bool may_leave_port(const struct agent *a)
+{
+	if (a->presence.ever_mapped)
+		return presence_mapped(&a->presence);
+	return presence_settled(&a->presence);
+}
+
 void connect_tick(struct agent *a, uint64_t now)
 {
 	switch (a->stage) {
 	case STAGE_OLD_PATH:
-		/* An answer by STUN tells that the server can be asked; only then is the old port
-		 * given up. */
-		if (presence_mapped(&a->presence) && (a->moved || now >= a->stage_ns + OLD_PATH_NS))
+		if (may_leave_port(a) && (a->moved || now >= a->stage_ns + OLD_PATH_NS))
 			enter_stage(a, STAGE_REBIND, now);
 		break;
 	case STAGE_REBIND:
@@ -299,7 +314,7 @@ uint64_t connect_deadline(const struct agent *a)
 	uint64_t d = TIME_NEVER;
 	bool ready = presence_registered(&a->presence) && presence_settled(&a->presence);
 
-	if (a->stage == STAGE_OLD_PATH && presence_mapped(&a->presence))
+	if (a->stage == STAGE_OLD_PATH && may_leave_port(a))
 		d = a->moved ? a->stage_ns : a->stage_ns + OLD_PATH_NS;
 	if (a->stage == STAGE_REBIND)
 		d = a->stage_ns + REBIND_NS;

@@ -33,6 +33,7 @@ struct agent {
 
 	enum connect_stage stage;
 	bool fresh_port;             /* the port has not been used towards the colony yet */
+	bool spoiled;                /* the port knocked where nobody had opened the way */
 	bool moved;                  /* our own addresses changed: the old path is gone */
 	uint64_t stage_ns;           /* when the stage began */
 	uint64_t punch_ns;           /* STAGE_PUNCH: not before */
@@ -76,6 +77,7 @@ void connect_tick(struct agent *a, uint64_t now);
 uint64_t connect_deadline(const struct agent *a);
 void connect_punch_reply(struct agent *a, const struct rpc_reply *r, uint64_t now);
 void connect_lookup_reply(struct agent *a, const struct rpc_reply *r, uint64_t now);
+void connect_without_server(struct agent *a, uint64_t now);
 void connect_stop(struct agent *a);
 
 /* agent_enrol.c */

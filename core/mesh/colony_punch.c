@@ -46,6 +46,18 @@ static void open_towards(struct colony *c, const struct endpoint *remote, uint64
 	send_opener(c, o);
 }
 
+/* Whether our own reflexive address is in doubt: it is not known, or an agent asks for a new way
+ * whose tunnel we thought to stand. */
+static bool mapping_is_doubtful(struct colony *c, const char *agent_id)
+{
+	struct allocation *row = pool_find(&c->pool, agent_id);
+	struct colony_peer *p = row ? colony_peer_of_row(c, row) : NULL;
+
+	if (!c->presence.ever_mapped)
+		return false;
+	return !presence_knows_mapping(&c->presence) || (p && p->online);
+}
+
 static void take_offer(struct colony *c, const struct punch_offer *offer, uint64_t now)
 {
 	struct answer *a;
@@ -57,6 +69,8 @@ static void take_offer(struct colony *c, const struct punch_offer *offer, uint64
 	a = &c->answers[(c->answer_head + c->answer_count++) % COLONY_ANSWERS_MAX];
 	memcpy(a->punch_id, offer->punch_id, sizeof(a->punch_id));
 	c->stats.punches++;
+	if (mapping_is_doubtful(c, offer->agent_id))
+		presence_refresh(&c->presence, now); /* the answer waits for it */
 	colony_log(c, LOG_INFO, "punching towards an agent", offer->agent_id);
 }
 

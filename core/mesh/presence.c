@@ -4,6 +4,7 @@
 #define STUN_TRIES      4
 #define STUN_LAST_NS    (1200 * NS_PER_MS) /* and so long for the last answer */
 #define STUN_SETTLE_NS  (800 * NS_PER_MS) /* nobody waits longer than this for STUN */
+#define STUN_OTHER_NS   (200 * NS_PER_MS) /* nor this long for the other family's answer */
 #define STUN_REFRESH_S  20                /* Linux forgets a UDP mapping after 30 s */
 #define REGISTER_MAX_S  30                /* longest pause between failed registrations */
 #define TTL_DEFAULT_S   300
@@ -31,9 +32,20 @@ void presence_init(struct presence *p, struct outbox *out, const struct rng *rng
 
 /* ---- STUN ---- */
 
-/* The next server of the probe's family from FROM on, going round; SIZE_MAX when there is none. */
+static bool has_host(const struct presence *p, uint8_t family)
+{
+	for (size_t i = 0; i < p->host_count; i++)
+		if (p->hosts[i].family == family)
+			return true;
+	return false;
+}
+
+/* The next server of the probe's family from FROM on, going round; SIZE_MAX when there is none, or
+ * nothing of ours to ask it from. */
 static size_t next_server(const struct presence *p, uint8_t family, size_t from)
 {
+	if (!has_host(p, family))
+		return SIZE_MAX;
 	for (size_t i = 0; i < p->stun_count; i++) {
 		size_t at = (from + i) % p->stun_count;
 
@@ -116,7 +128,9 @@ bool presence_stun_input(struct presence *p, const uint8_t *bytes, size_t len,
 		    mapped.ip.family != probe->family)
 			continue;
 		probe->waiting = false;
-		probe->answered = true;
+		probe->answered = p->ever_mapped = true;
+		if (!p->settle_passed)
+			p->settle_ns = time_min(p->settle_ns, now + STUN_OTHER_NS);
 		probe->next_ns = now + (STUN_REFRESH_S - 2) * NS_PER_S +
 		                 rng_below(&p->rng, 4000) * NS_PER_MS;
 		if (!endpoint_eq(&mapped, &probe->mapped)) {
@@ -173,6 +187,11 @@ bool presence_settled(const struct presence *p)
 	if (p->settle_passed)
 		return true;
 	return p->stun_count && !p->probes[0].waiting && !p->probes[1].waiting;
+}
+
+bool presence_knows_mapping(const struct presence *p)
+{
+	return p->probes[0].mapped.ip.family != IP_NONE || p->probes[1].mapped.ip.family != IP_NONE;
 }
 
 const char *nat_mapping_text(enum nat_mapping m)

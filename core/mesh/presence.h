@@ -51,6 +51,7 @@ struct presence {
 	struct stun_probe probes[2];
 	uint64_t settle_ns;  /* when to stop waiting for STUN; TIME_NEVER: passed or not waiting */
 	bool settle_passed;
+	bool ever_mapped;     /* STUN can be had here */
 
 	struct rpc_request request;
 	bool calling;
@@ -99,6 +100,8 @@ bool presence_registered(const struct presence *p);
 bool presence_mapped(const struct presence *p);
 /* Mapped, or not to be had: no servers, or no answer in time. */
 bool presence_settled(const struct presence *p);
+/* Whether a reflexive address is known, however old. */
+bool presence_knows_mapping(const struct presence *p);
 
 enum nat_mapping presence_nat(const struct presence *p);
 
