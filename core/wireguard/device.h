@@ -163,7 +163,9 @@ void wg_seal_to(struct wg_peer *p, struct wg_packet *pkt, uint64_t now);
  * queued for wg_handshakes. */
 void wg_open(struct wg_device *d, struct wg_packet *pkts, size_t n, uint64_t now);
 /* Works off at most BUDGET queued handshake messages (each costs a few X25519); returns how many
- * are left. The host calls it between batches, so a flood of handshakes cannot starve traffic. */
+ * are left. The host calls it between batches, so a flood of handshakes cannot starve traffic.
+ * It stops early when 16 strangers are held that no event has announced yet: drain wg_next_event
+ * before the next call. */
 size_t wg_handshakes(struct wg_device *d, size_t budget, uint64_t now);
 /* Fills up to N packets (BUF and CAP given, CAP at least WG_HEADROOM + mtu + WG_TAILROOM) with
  * datagrams to be sent; returns how many. Call until it returns less than N. */
@@ -199,8 +201,9 @@ struct wg_event {
  * session also takes the place of GAVE_UP and BAD_RESPONSE before it. */
 bool wg_next_event(struct wg_device *d, struct wg_event *out);
 
-/* Answers the held initiation as PEER (just added, psk set). At most 16 are held, for 5 s each.
- * ERR_NOT_FOUND when it is gone, ERR_INVALID when PEER has another key. */
+/* Answers the held initiation as PEER (just added, psk set). At most 16 are held, for 5 s each; one
+ * more takes the place of the oldest. ERR_NOT_FOUND when it is gone, ERR_INVALID when PEER has
+ * another key, ERR_AUTH when PEER was answered later or just now, ERR_NOMEM. */
 enum err wg_hold_accept(struct wg_device *d, uint32_t hold, struct wg_peer *p,
                         uint64_t now) MUST_CHECK;
 void wg_hold_drop(struct wg_device *d, uint32_t hold);

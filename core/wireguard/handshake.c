@@ -324,7 +324,7 @@ size_t wg_handshakes(struct wg_device *d, size_t budget, uint64_t now)
 	struct handshake_queue *q = &d->handshakes;
 
 	d->now = now;
-	for (; budget && q->count; budget--) {
+	for (; budget && q->count && !wg_holds_wait(d); budget--) {
 		struct queued_handshake *h = &q->slot[q->head];
 
 		q->head = (q->head + 1) % WG_HANDSHAKE_QUEUE;

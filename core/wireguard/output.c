@@ -51,6 +51,7 @@ static bool emit_cookie(struct wg_device *d, struct wg_packet *pkt)
 
 	if (!q->count)
 		return false;
+	INVARIANT(pkt->cap >= COOKIE_MESSAGE_LEN);
 	memcpy(pkt->buf, c->msg, COOKIE_MESSAGE_LEN);
 	finish(pkt, NULL, COOKIE_MESSAGE_LEN, HANDSHAKE_TOS);
 	pkt->path = c->path;

@@ -120,7 +120,8 @@ void wg_peer_heard_from(struct wg_peer *p, const struct wg_path *path)
 {
 	bool moved = wg_peer_has_endpoint(p) && !endpoint_eq(&p->path.remote, &path->remote);
 
-	if (path_eq(&p->path, path))
+	/* Whatever brought it cannot be answered to: keep what we have. */
+	if (path->remote.ip.family == IP_NONE || path_eq(&p->path, path))
 		return;
 	p->path = *path;
 	if (moved) {

@@ -122,6 +122,8 @@ void wg_handshake_queue_clear(struct wg_device *d);
 /* ---- hold.c ---- */
 void wg_hold_add(struct wg_device *d, const struct read_initiation *init,
                  const struct wg_path *path, uint64_t now);
+/* Whether no more can be held before the host has heard of some. */
+bool wg_holds_wait(const struct wg_device *d);
 void wg_holds_expire(struct wg_device *d, uint64_t now);
 void wg_holds_clear(struct wg_device *d);
 uint64_t wg_holds_deadline(const struct wg_device *d);

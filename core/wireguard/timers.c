@@ -123,7 +123,8 @@ static void give_up(struct wg_peer *p, uint64_t now)
 
 static void retransmit_due(struct wg_peer *p, uint64_t now)
 {
-	if (now >= time_add(p->attempts_since, REKEY_ATTEMPT_NS)) {
+	if (now >= time_add(p->attempts_since, REKEY_ATTEMPT_NS) ||
+	    (!wg_peer_has_endpoint(p) && !p->blind)) { /* the host took it away */
 		give_up(p, now);
 	} else if (now < p->initiate_after) {
 		wg_timers_handshake_postponed(p, now);

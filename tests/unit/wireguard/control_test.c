@@ -531,6 +531,59 @@ static void holds_are_bounded(void **state)
 	wire_down(&w);
 }
 
+/* A whole crowd of strangers gets in: the queue waits while the host hears of sixteen. */
+static void crowd_of_strangers(void **state)
+{
+	struct wire w;
+	struct wg_event e;
+	struct wg_peer *p;
+	unsigned in = 0;
+
+	(void)state;
+	hold_up(&w, 81);
+	w.node[0].budget = 0;
+	for (unsigned i = 1; i < 81; i++)
+		assert_int_equal(wire_ping(&w, i, 0, 84), WG_STAGED);
+	wire_settle(&w);
+	w.node[0].budget = SIZE_MAX;
+	while (wg_handshakes(w.node[0].d, 1000, w.now) || w.node[0].d->handshakes.count == 0) {
+		unsigned before = in;
+
+		while (wg_next_event(w.node[0].d, &e)) {
+			assert_int_equal(wg_peer_add(w.node[0].d, e.public_key, &p, w.now), ERR_OK);
+			assert_int_equal(wg_hold_accept(w.node[0].d, e.hold, p, w.now), ERR_OK);
+			in++;
+		}
+		assert_true(in - before <= MAX_HOLDS);
+		if (in == before)
+			break;
+	}
+	assert_int_equal(in, 80);
+	wire_pump(&w, 0);
+	wire_run(&w, 100 * MS);
+	for (unsigned i = 1; i < 81; i++)
+		assert_true(info_of(&w, i, 0).has_session);
+	wire_down(&w);
+}
+
+/* The endpoint is taken away while a handshake runs: what waits for it is not kept for ever. */
+static void endpoint_taken_away(void **state)
+{
+	struct wire w;
+	struct endpoint none = { { IP_NONE, { 0 } }, 0, 0 };
+
+	(void)state;
+	wire_up(&w, 2);
+	wire_peer(&w, 0, 1);
+	wire_ping(&w, 0, 1, 84);
+	wg_peer_set_endpoint(peer_of(&w, 0, 1), &none);
+	wire_run(&w, 6 * S);
+	assert_int_equal(sent_since(&w, 0, 0, 0), 1);
+	assert_true(take_event(&w, 0, WG_EVENT_GAVE_UP, NULL));
+	assert_int_equal(peer_of(&w, 0, 1)->staging.count, 0);
+	wire_down(&w);
+}
+
 /* Nobody is held whose initiation does not prove the key. */
 static void holds_need_a_proof(void **state)
 {
@@ -722,6 +775,8 @@ int main(void)
 		cmocka_unit_test(hold_and_accept),
 		cmocka_unit_test(holds_run_out),
 		cmocka_unit_test(holds_are_bounded),
+		cmocka_unit_test(crowd_of_strangers),
+		cmocka_unit_test(endpoint_taken_away),
 		cmocka_unit_test(holds_need_a_proof),
 		cmocka_unit_test(strangers_are_dropped),
 		cmocka_unit_test(malformed_datagrams),
