@@ -232,6 +232,14 @@ static int on_headers(http_parser *p)
 	return 0;
 }
 
+/* A chunk that cannot fit is refused before it comes. */
+static int on_chunk(http_parser *p)
+{
+	struct http_reader *r = p->data;
+
+	return p->content_length > HTTP_BODY_MAX - r->request->body.len ? refuse(r, 413) : 0;
+}
+
 static int on_body(http_parser *p, const char *at, size_t n)
 {
 	struct http_reader *r = p->data;
@@ -257,6 +265,7 @@ static const http_parser_settings settings = {
 	.on_header_field = on_field,
 	.on_header_value = on_value,
 	.on_headers_complete = on_headers,
+	.on_chunk_header = on_chunk,
 	.on_body = on_body,
 	.on_message_complete = on_complete,
 };

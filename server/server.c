@@ -23,6 +23,7 @@ struct server {
 	struct stun_server *stun;
 	uv_prepare_t prepare;
 	uv_check_t check;
+	uv_idle_t idle; /* runs while a turn has left work, so that the loop does not sleep on it */
 	uv_signal_t sigterm, sigint;
 	uv_timer_t stop_timer;
 	bool stopping;
@@ -36,9 +37,15 @@ static void close_handles(struct server *s)
 	service_close(s->service);
 	uv_close((uv_handle_t *)&s->prepare, NULL);
 	uv_close((uv_handle_t *)&s->check, NULL);
+	uv_close((uv_handle_t *)&s->idle, NULL);
 	uv_close((uv_handle_t *)&s->sigterm, NULL);
 	uv_close((uv_handle_t *)&s->sigint, NULL);
 	uv_close((uv_handle_t *)&s->stop_timer, NULL);
+}
+
+static void on_idle(uv_idle_t *handle)
+{
+	(void)handle;
 }
 
 /* Around the poll: what callbacks of this turn have done is committed and answered before the loop
@@ -46,6 +53,11 @@ static void close_handles(struct server *s)
 static void flush(struct server *s)
 {
 	service_flush(s->service);
+	/* Answers that left made room for requests that were sent ahead. */
+	if (database_in_transaction(s->db))
+		uv_idle_start(&s->idle, on_idle);
+	else
+		uv_idle_stop(&s->idle);
 	if (s->stopping && web_connections(s->web) == 0 &&
 	    !uv_is_closing((uv_handle_t *)&s->check))
 		close_handles(s);
@@ -165,6 +177,7 @@ static void start(struct server *s)
 
 	uv_prepare_init(&s->loop, &s->prepare);
 	uv_check_init(&s->loop, &s->check);
+	uv_idle_init(&s->loop, &s->idle);
 	uv_signal_init(&s->loop, &s->sigterm);
 	uv_signal_init(&s->loop, &s->sigint);
 	uv_timer_init(&s->loop, &s->stop_timer);
