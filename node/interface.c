@@ -22,6 +22,8 @@ static void destroy(struct interface *i)
 	interface_control_free(i);
 	if (i->monitor_fd >= 0)
 		close(i->monitor_fd);
+	if (i->timer_fd >= 0)
+		close(i->timer_fd);
 	udp_close(i->udp);
 	tun_close(&i->tun);
 	wg_device_free(i->device);
@@ -170,6 +172,11 @@ static enum err open_resources(struct interface *i, const struct interface_confi
 		if (e)
 			*why = why_print("cannot watch the network: %s", strerror(errno));
 	}
+	if (!e) {
+		e = clock_timer_open(&i->timer_fd);
+		if (e)
+			*why = why_print("cannot create a timer: %s", strerror(errno));
+	}
 	return e;
 }
 
@@ -206,7 +213,7 @@ enum err interface_open(uv_loop_t *loop, const struct interface_config *cfg, str
 	i->log = cfg->log;
 	i->plain = cfg->plain;
 	i->mtu = cfg->mtu ? cfg->mtu : DEFAULT_MTU;
-	i->tun.fd = i->monitor_fd = -1;
+	i->tun.fd = i->monitor_fd = i->timer_fd = -1;
 	i->armed_ns = TIME_NEVER;
 	interface_hold(i);
 	memcpy(i->name, cfg->name, strlen(cfg->name) + 1);

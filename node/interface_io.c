@@ -127,26 +127,28 @@ static bool hand_out_events(struct interface *i, uint64_t now)
 	return any;
 }
 
-static void on_engine_timer(uv_timer_t *timer)
+static void on_engine_timer(uv_poll_t *poll, int status, int events)
 {
-	struct interface *i = timer->data;
+	struct interface *i = poll->data;
 	uint64_t now = clock_now();
 
+	(void)status;
+	(void)events;
+	clock_timer_read(i->timer_fd);
 	i->armed_ns = TIME_NEVER;
 	wg_tick(i->device, now);
 	interface_settle(i, now);
 }
 
 /* A deadline that moved back is left to the timer as it stands: it fires early and is set anew,
- * which spares the fast path a heap operation for every batch. */
-static void arm_timer(struct interface *i, uint64_t now)
+ * which spares the fast path a system call for every batch. */
+static void arm_timer(struct interface *i)
 {
-	uint64_t deadline = wg_deadline(i->device), wait_ms;
+	uint64_t deadline = wg_deadline(i->device);
 
-	if (i->closing || deadline == TIME_NEVER || deadline >= i->armed_ns)
+	if (deadline == TIME_NEVER || deadline >= i->armed_ns)
 		return;
-	wait_ms = deadline > now ? (deadline - now + NS_PER_MS - 1) / NS_PER_MS : 0;
-	uv_timer_start(&i->engine_timer, on_engine_timer, wait_ms, 0);
+	clock_timer_set(i->timer_fd, deadline);
 	i->armed_ns = deadline;
 }
 
@@ -170,7 +172,7 @@ void interface_settle(struct interface *i, uint64_t now)
 	i->settling = false;
 	if (more)
 		ask_for_more(i);
-	arm_timer(i, now);
+	arm_timer(i);
 }
 
 /* ---- TUN to UDP ---- */
@@ -408,14 +410,17 @@ static void assign_buffers(struct interface *i)
 enum err interface_io_start(struct interface *i)
 {
 	assign_buffers(i);
-	i->engine_timer.data = i->more_work.data = i->tun_poll.data = i;
-	uv_timer_init(i->loop, &i->engine_timer);
-	interface_hold(i);
+	i->timer_poll.data = i->more_work.data = i->tun_poll.data = i;
 	uv_idle_init(i->loop, &i->more_work);
 	interface_hold(i);
 	if (uv_poll_init(i->loop, &i->tun_poll, i->tun.fd))
 		return ERR_IO;
 	interface_hold(i);
+	if (uv_poll_init(i->loop, &i->timer_poll, i->timer_fd))
+		return ERR_IO;
+	interface_hold(i);
+	if (uv_poll_start(&i->timer_poll, UV_READABLE, on_engine_timer))
+		return ERR_IO;
 	return interface_io_watch(i);
 }
 
@@ -429,6 +434,6 @@ void interface_io_stop(struct interface *i)
 {
 	interface_io_unwatch(i);
 	close_handle((uv_handle_t *)&i->tun_poll);
-	close_handle((uv_handle_t *)&i->engine_timer);
+	close_handle((uv_handle_t *)&i->timer_poll);
 	close_handle((uv_handle_t *)&i->more_work);
 }

@@ -35,12 +35,13 @@ struct interface {
 	struct control *control; /* NULL: none */
 
 	/* Handles. OPEN_HANDLES counts those whose close callback has not come. */
-	uv_poll_t tun_poll, monitor_poll;
-	uv_timer_t engine_timer, network_timer;
+	uv_poll_t tun_poll, monitor_poll, timer_poll;
+	uv_timer_t network_timer;
 	uv_idle_t more_work;
 	struct udp_watch *watch4, *watch6;
 	unsigned open_handles;
-	uint64_t armed_ns; /* when engine_timer fires; TIME_NEVER: not armed */
+	int timer_fd;      /* the engine's deadline */
+	uint64_t armed_ns; /* when it fires; TIME_NEVER: not armed */
 	bool settling, settle_again; /* hooks may call back into the interface */
 	bool closing, gone;
 	bool rechecking; /* network_timer runs for the second look at the sources */
