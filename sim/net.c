@@ -89,6 +89,17 @@ bool net_connected(const struct box *b, const struct box *other)
 	return true;
 }
 
+uint64_t net_path_id(const struct box *b)
+{
+	uint64_t id = 0xcbf29ce484222325ULL;
+
+	for (; b; b = b->up)
+		for (size_t i = 0; i < b->ip_count; i++)
+			for (size_t k = 0; k < sizeof(b->ips[i].bytes); k++)
+				id = (id ^ b->ips[i].bytes[k]) * 0x100000001b3ULL;
+	return id;
+}
+
 uint64_t net_latency(const struct box *b)
 {
 	uint64_t sum = 0;

@@ -68,6 +68,8 @@ const struct ip_addr *net_ip(const struct box *b, uint8_t family);
 void net_send(struct box *b, const struct datagram *d);
 /* Whether B can exchange packets with host OTHER at all now. */
 bool net_connected(const struct box *b, const struct box *other);
+/* Which addresses B has towards the core: TCP connections made under another one are dead. */
+uint64_t net_path_id(const struct box *b);
 /* One way from B to the core. */
 uint64_t net_latency(const struct box *b);
 

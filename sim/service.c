@@ -123,7 +123,7 @@ void service_reply(struct service *v, struct rpc_client *c, uint64_t serial,
 {
 	struct travelling *t;
 
-	if (!net_connected(c->host, v->host)) {
+	if (!net_connected(c->host, v->host) || c->path[r->method] != net_path_id(c->host)) {
 		/* TCP repeats it until the client's own time is over. */
 		unreachable(c, serial, r->method, CALL_TIMEOUT_NS, "timeout");
 		return;
@@ -275,6 +275,7 @@ void service_call(struct rpc_client *c, const struct rpc_request *r)
 	struct travelling *t;
 
 	c->out[r->method] = true;
+	c->path[r->method] = net_path_id(c->host);
 	c->calls[r->method]++;
 	sim_say(v->sim, c->host->name, "call", names[r->method]);
 	if (!net_connected(c->host, v->host)) {

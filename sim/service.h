@@ -22,6 +22,7 @@ struct rpc_client {
 	void *ctx;
 	uint64_t serial[RPC_METHODS]; /* of the last call; an answer to another one is void */
 	bool out[RPC_METHODS];
+	uint64_t path[RPC_METHODS];   /* net_path_id of the connection */
 	uint64_t calls[RPC_METHODS];
 };
 

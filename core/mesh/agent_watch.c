@@ -73,11 +73,14 @@ void watch_tick(struct agent *a, uint64_t now)
 	wg_peer_info(a->peer, &info);
 	wipe(info.psk, sizeof(info.psk));
 	if (now >= a->ping_ns) {
-		if (a->pings_lost && info.last_rx_ns > a->ping_sent_ns)
-			rest(a, now); /* the ping was lost, the tunnel is not */
-		else if (a->pings_lost < PINGS_LOST_MAX)
+		if (a->pings_lost && info.last_rx_ns > a->ping_sent_ns) {
+			/* The ping was lost, the tunnel is not. */
+			rest(a, now);
+			if (!a->answering)
+				ping(a, now); /* somebody waits for the first pong */
+		} else if (a->pings_lost < PINGS_LOST_MAX) {
 			ping(a, now);
-		else {
+		} else {
 			agent_why(a, "the colony stopped answering");
 			log_emit(&a->cfg.log, LOG_WARN, "agent",
 			         "the colony stopped answering; looking for another way", "");

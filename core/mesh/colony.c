@@ -6,6 +6,7 @@
 #define CALL_EVERY_NS (20 * NS_PER_MS)
 #define CALL_LATE_S   900            /* whoever was silent for longer has lost its mapping */
 #define TRIAL_NS      (6 * NS_PER_S)
+#define SILENT_NS     (2 * NS_PER_S) /* sending without hearing anything: has our address changed? */
 
 void colony_log(struct colony *c, enum log_level level, const char *msg, const char *agent_id)
 {
@@ -406,6 +407,8 @@ static bool peer_stays(struct colony *c, struct colony_peer *p, uint64_t now,
 	wg_peer_info(p->wg, &info);
 	wipe(info.psk, sizeof(info.psk));
 	alive = info.last_rx_ns && now < info.last_rx_ns + ONLINE_FOR_NS;
+	if (p->online && info.last_data_tx_ns > info.last_rx_ns + SILENT_NS)
+		presence_check(&c->presence, now);
 	if (p->online && alive) {
 		seen(c, p, &info.path, false, wall);
 	} else if (p->online) {

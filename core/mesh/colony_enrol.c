@@ -174,6 +174,7 @@ static void on_request(struct colony *c, struct colony_peer *p, const struct inn
 			memcpy(p->agent_nonce, m->nonce, sizeof(p->agent_nonce));
 			rng_fill(&c->cfg.rng, p->colony_nonce, sizeof(p->colony_nonce));
 			p->has_nonces = true;
+			p->exchange = m->id;
 		}
 		memcpy(answer.nonce, p->colony_nonce, sizeof(answer.nonce));
 	}
@@ -193,29 +194,39 @@ static void log_enrolled(struct colony *c, const struct colony_peer *p)
 	log_emit(&c->cfg.log, LOG_INFO, "colony", "agent enrolled", fields);
 }
 
+static void finish(struct colony *c, struct colony_peer *p)
+{
+	wg_peer_set_psk(p->wg, p->row->psk);
+	p->provisional = false;
+	p->online = true;
+	c->provisional_count--;
+	c->stats.enrolled++;
+	wipe(p->agent_nonce, sizeof(p->agent_nonce));
+	wipe(p->colony_nonce, sizeof(p->colony_nonce));
+	p->has_nonces = false;
+	log_enrolled(c, p);
+}
+
 static void on_confirm(struct colony *c, struct colony_peer *p, const struct inner_message *m)
 {
 	struct inner_message done = { .type = INNER_ENROL_DONE, .id = m->id };
 
 	if (p->provisional) {
-		if (!p->row || !p->has_nonces)
+		/* A request of before that came late has changed the nonces: not this key. */
+		if (!p->row || !p->has_nonces || p->exchange != m->id)
 			return;
 		secret_pair_psk(p->row->psk, c->psk, p->public_key, c->cfg.public_key,
 		                p->agent_nonce, p->colony_nonce);
-		if (colony_save(c, p->row)) {
-			wipe(p->row->psk, sizeof(p->row->psk));
-			return; /* it confirms again */
-		}
-		wg_peer_set_psk(p->wg, p->row->psk);
-		p->provisional = false;
-		p->online = true;
-		c->provisional_count--;
-		c->stats.enrolled++;
-		wipe(p->agent_nonce, sizeof(p->agent_nonce));
-		wipe(p->colony_nonce, sizeof(p->colony_nonce));
-		p->has_nonces = false;
-		log_enrolled(c, p);
 	}
+	/* Repeated confirmations are saved too: the commit behind the first one may have failed,
+	 * and then this one's answer must wait for the next. */
+	if (!p->row || colony_save(c, p->row)) {
+		if (p->provisional)
+			wipe(p->row->psk, sizeof(p->row->psk));
+		return; /* it confirms again */
+	}
+	if (p->provisional)
+		finish(c, p);
 	send_inner(c, p, &done);
 }
 

@@ -22,6 +22,7 @@ struct colony_peer {
 	uint64_t trial_ns;          /* called after a restart: until then, else TIME_NEVER */
 	uint8_t agent_nonce[32], colony_nonce[32];
 	bool has_nonces;
+	uint32_t exchange;          /* in which they were exchanged */
 };
 
 struct opener {
@@ -52,6 +53,7 @@ struct colony {
 	bool awaiting, answering;
 	uint64_t await_ns;
 	unsigned await_failures;
+	struct endpoint await_from[2]; /* our mapping when the poll went out, by family */
 	struct answer answers[COLONY_ANSWERS_MAX];
 	size_t answer_head, answer_count;
 	struct opener openers[COLONY_OPENERS_MAX];

@@ -108,9 +108,25 @@ static void await(struct colony *c)
 		return;
 	common_request(c, r, RPC_AWAIT_PUNCH);
 	r->wait_s = AWAIT_WAIT_S;
+	for (size_t i = 0; i < ARRAY_LEN(c->await_from); i++)
+		c->await_from[i] = c->presence.probes[i].mapped;
 	a->method = RPC_AWAIT_PUNCH;
 	a->request = r;
 	c->awaiting = true;
+}
+
+/* Whether the connection that the poll went out on comes from an address that we do not have any
+ * more: its answer would never arrive. */
+static bool poll_is_dead(const struct colony *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(c->await_from); i++) {
+		const struct ip_addr *was = &c->await_from[i].ip;
+		const struct ip_addr *is = &c->presence.probes[i].mapped.ip;
+
+		if (was->family != IP_NONE && is->family != IP_NONE && !ip_eq(was, is))
+			return c->awaiting;
+	}
+	return false;
 }
 
 void colony_punch_tick(struct colony *c, uint64_t now)
@@ -126,6 +142,11 @@ void colony_punch_tick(struct colony *c, uint64_t now)
 			c->openers[kept++] = *o;
 	}
 	c->opener_count = kept;
+	if (poll_is_dead(c)) {
+		/* Under a new lease, or the offers that went down with it are not made again. */
+		colony_punch_restart(c, now);
+		presence_register_again(&c->presence, now);
+	}
 	if (!presence_registered(&c->presence))
 		return;
 	if (!c->awaiting && now >= c->await_ns)

@@ -6,7 +6,9 @@
 #define STUN_SETTLE_NS  (800 * NS_PER_MS) /* nobody waits longer than this for STUN */
 #define STUN_OTHER_NS   (200 * NS_PER_MS) /* nor this long for the other family's answer */
 #define STUN_REFRESH_S  20                /* Linux forgets a UDP mapping after 30 s */
+#define STUN_CHECK_NS   (5 * NS_PER_S)    /* presence_check asks no more often */
 #define REGISTER_MAX_S  30                /* longest pause between failed registrations */
+#define UNLEASED_MAX_S  5                 /* the same, for those whom nobody can find */
 #define TTL_DEFAULT_S   300
 #define TTL_SHARE       5                 /* renew at a fifth of the lease */
 
@@ -80,6 +82,13 @@ void presence_refresh(struct presence *p, uint64_t now)
 	}
 	p->settle_ns = time_add(now, STUN_SETTLE_NS);
 	p->settle_passed = false;
+}
+
+void presence_check(struct presence *p, uint64_t now)
+{
+	for (size_t i = 0; i < ARRAY_LEN(p->probes); i++)
+		if (!p->probes[i].waiting && now >= p->probes[i].round_ns + STUN_CHECK_NS)
+			probe_begin(p, &p->probes[i], now);
 }
 
 void presence_set_stun(struct presence *p, const struct endpoint *servers, size_t n, uint64_t now)
@@ -322,19 +331,23 @@ void presence_server_seen(struct presence *p, const struct rpc_reply *r, uint64_
 	}
 	p->server = SERVER_CONNECTED;
 	p->last_contact_ns = now;
-	if (was == SERVER_UNREACHABLE)
-		log_emit(&p->log, LOG_INFO, "discovery", "server is back", "");
+	if (was != SERVER_UNREACHABLE)
+		return;
+	log_emit(&p->log, LOG_INFO, "discovery", "server is back", "");
+	if (p->failures) /* no need to sit out the rest of the pause */
+		p->register_ns = time_min(p->register_ns, now);
 }
 
 void presence_reply(struct presence *p, const struct rpc_reply *r, uint64_t now)
 {
 	char fields[64];
 	struct text t = TEXT_IN(fields);
+	unsigned max_s = presence_registered(p) ? REGISTER_MAX_S : UNLEASED_MAX_S;
 	uint64_t period;
 
 	p->calling = false;
 	if (r->result != RPC_OK) {
-		p->register_ns = now + backoff_ns(&p->rng, p->failures++, REGISTER_MAX_S);
+		p->register_ns = now + backoff_ns(&p->rng, p->failures++, max_s);
 		memcpy(p->why, r->message, sizeof(p->why));
 		if (r->result != RPC_UNREACHABLE)
 			log_error(p, "registration refused", r->message);

@@ -80,6 +80,9 @@ void presence_set_stun(struct presence *p, const struct endpoint *servers, size_
 /* Asks STUN again now, whatever is known. presence_settled is false until it is answered (or has
  * had its time). */
 void presence_refresh(struct presence *p, uint64_t now);
+/* Something has gone silent: asks STUN whether our mapping is still the same, unless it was asked
+ * just now. What is known stays good until it answers. */
+void presence_check(struct presence *p, uint64_t now);
 /* Registers again now: the lease token was refused. */
 void presence_register_again(struct presence *p, uint64_t now);
 
