@@ -24,8 +24,9 @@ static bool parse_listen(const char *name, const char *text, struct endpoint *ou
 	return false;
 }
 
-static int serve(struct server_config *cfg, const char *data)
+static int serve(const struct server_config *given, const char *data)
 {
+	struct server_config cfg = *given;
 	char dir[FILES_PATH_MAX], why[FILES_PATH_MAX + 256];
 
 	if (!data) {
@@ -34,8 +35,8 @@ static int serve(struct server_config *cfg, const char *data)
 			                         "--data");
 		data = dir;
 	}
-	cfg->data_dir = data;
-	if (server_run(cfg, why, sizeof(why)))
+	cfg.data_dir = data;
+	if (server_run(&cfg, why, sizeof(why)))
 		return fail(EXIT_FAILED, "server: %s", why);
 	return EXIT_DONE;
 }

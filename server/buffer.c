@@ -47,15 +47,17 @@ void buffer_ch(struct buffer *b, char c)
 void buffer_u64(struct buffer *b, uint64_t v)
 {
 	char text[24];
+	int n = snprintf(text, sizeof(text), "%" PRIu64, v);
 
-	buffer_add(b, text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, v));
+	buffer_add(b, text, (size_t)n);
 }
 
 void buffer_i64(struct buffer *b, int64_t v)
 {
 	char text[24];
+	int n = snprintf(text, sizeof(text), "%" PRId64, v);
 
-	buffer_add(b, text, (size_t)snprintf(text, sizeof(text), "%" PRId64, v));
+	buffer_add(b, text, (size_t)n);
 }
 
 void buffer_free(struct buffer *b)

@@ -64,8 +64,8 @@ static void leave(struct reading *r, size_t before)
 static bool read_integer(struct reading *r, json_t *json, int64_t lo, int64_t hi, int64_t *out)
 {
 	const char *s = json_string_value(json);
+	char none = '\0', *end = &none;
 	double real;
-	char *end;
 
 	if (json_is_integer(json)) {
 		*out = json_integer_value(json);
@@ -83,7 +83,7 @@ static bool read_integer(struct reading *r, json_t *json, int64_t lo, int64_t hi
 		real = strtod(s, &end);
 	else
 		return wrong(r, "must be an integer");
-	if ((s && *end) || real != floor(real))
+	if (*end || real != floor(real))
 		return wrong(r, "must be an integer");
 	/* Beyond 2^53 a double does not say which integer is meant. */
 	if (fabs(real) > 9007199254740992.0)

@@ -54,7 +54,7 @@ static void flush(struct server *s)
 {
 	service_flush(s->service);
 	/* Answers that left made room for requests that were sent ahead. */
-	if (database_in_transaction(s->db))
+	if (service_has_work(s->service))
 		uv_idle_start(&s->idle, on_idle);
 	else
 		uv_idle_stop(&s->idle);

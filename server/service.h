@@ -27,6 +27,8 @@ struct web_host service_host(struct service *s);
 
 /* Commits what this turn of the loop has done and lets its answers out. */
 void service_flush(struct service *s);
+/* Whether answers or a transaction wait for service_flush. */
+bool service_has_work(const struct service *s);
 /* Runs the registry's timers if they are due. */
 void service_tick(struct service *s);
 /* Answers the long polls now, and those to come at once. */

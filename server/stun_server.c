@@ -49,27 +49,29 @@ static bool local_address(struct msghdr *msg, struct ip_addr *out)
 	return false;
 }
 
-/* Answers the datagram REQUEST that MSG describes, along the way that it came. */
-static void answer(struct stun_server *s, struct msghdr *msg, struct span request)
+/* Answers the datagram REQUEST that ASKED describes, along the way that it came. */
+static void answer(struct stun_server *s, struct msghdr *asked, struct span request)
 {
-	const struct sockaddr_storage *ss = msg->msg_name;
+	const struct sockaddr_storage *ss = asked->msg_name;
+	struct msghdr msg = *asked;
 	uint8_t buf[STUN_MESSAGE_MAX];
 	struct writer w = writer_of(buf, sizeof(buf));
 	struct endpoint from, local = { .port = s->port };
 	struct iovec iov;
 
-	if (!endpoint_from_sockaddr(ss, &from) || !local_address(msg, &local.ip) ||
+	if (!endpoint_from_sockaddr(ss, &from) || !local_address(asked, &local.ip) ||
 	    ip_is_multicast(&local.ip))
 		return;
 	if (stun_respond(request, &from, &local, &w) == STUN_DROP)
 		return;
 	iov = (struct iovec){ buf, w.len };
-	msg->msg_iov = &iov;
+	msg.msg_iov = &iov;
+	msg.msg_iovlen = 1;
 	/* The control message that told the destination now chooses the source. */
-	if (sendmsg(s->fd, msg, MSG_DONTWAIT) < 0 && errno != EAGAIN) {
-		msg->msg_control = NULL;
-		msg->msg_controllen = 0;
-		(void)sendmsg(s->fd, msg, MSG_DONTWAIT);
+	if (sendmsg(s->fd, &msg, MSG_DONTWAIT) < 0 && errno != EAGAIN) {
+		msg.msg_control = NULL;
+		msg.msg_controllen = 0;
+		(void)sendmsg(s->fd, &msg, MSG_DONTWAIT);
 	}
 }
 

@@ -72,12 +72,15 @@ void stun_put_xor_addr(struct writer *w, uint16_t type, const struct endpoint *e
 
 void stun_put_error(struct writer *w, unsigned code, const char *reason)
 {
-	uint8_t b[4 + 128] = { 0, 0, (uint8_t)(code / 100), (uint8_t)(code % 100) };
-	size_t n = strlen(reason);
+	uint8_t b[4 + 128];
+	struct writer value = writer_of(b, sizeof(b));
 
-	n = n < sizeof(b) - 4 ? n : sizeof(b) - 4;
-	memcpy(b + 4, reason, n);
-	stun_put(w, STUN_ERROR_CODE, span_of(b, 4 + n));
+	write_be16(&value, 0);
+	write_u8(&value, (uint8_t)(code / 100));
+	write_u8(&value, (uint8_t)(code % 100));
+	write_bytes(&value, reason, strlen(reason));
+	w->failed = w->failed || value.failed;
+	stun_put(w, STUN_ERROR_CODE, span_of(b, value.len));
 }
 
 void stun_put_integrity(struct writer *w, struct span key)

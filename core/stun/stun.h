@@ -111,7 +111,7 @@ void stun_put(struct writer *w, uint16_t type, struct span value);
 void stun_put_u32(struct writer *w, uint16_t type, uint32_t value);
 void stun_put_addr(struct writer *w, uint16_t type, const struct endpoint *e);
 void stun_put_xor_addr(struct writer *w, uint16_t type, const struct endpoint *e);
-/* CODE 300..699. */
+/* CODE 300..699; REASON of at most 128 bytes. */
 void stun_put_error(struct writer *w, unsigned code, const char *reason);
 void stun_put_integrity(struct writer *w, struct span key);
 void stun_put_fingerprint(struct writer *w);

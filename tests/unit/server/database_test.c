@@ -5,12 +5,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "server/database.h"
@@ -21,18 +22,23 @@ static char dir[64];
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/warren-database-XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/warren-database-XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	return 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
 static int teardown(void **state)
 {
-	char command[96];
-
 	(void)state;
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static struct database *open_in(const char *path)
@@ -82,7 +88,7 @@ static void files_are_private_and_locked(void **state)
 	snprintf(path, sizeof(path), "%s/a/b/server.db", dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
-	strcat(path, "-wal");
+	snprintf(path, sizeof(path), "%s/a/b/server.db-wal", dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	snprintf(path, sizeof(path), "%s/a/b", dir);
@@ -162,7 +168,7 @@ static void what_cannot_be_opened_says_why(void **state)
 	fclose(f);
 	assert_int_equal(database_open(dir, &quiet, &db, why, sizeof(why)), ERR_IO);
 	assert_non_null(strstr(why, "server.db: file is not a database"));
-	strcat(path, "/sub");
+	snprintf(path, sizeof(path), "%s/server.db/sub", dir);
 	assert_int_not_equal(database_open(path, &quiet, &db, why, sizeof(why)), ERR_OK);
 	assert_non_null(strstr(why, "cannot create"));
 }

@@ -20,9 +20,9 @@ static void check(const struct edge *e, const struct edge_case *c)
 	char text[IP_TEXT_MAX];
 	struct text t = TEXT_IN(text);
 
-	strcpy(q.cf_ip, c->cf);
-	strcpy(q.forwarded, c->forwarded);
-	strcpy(q.real_ip, c->real);
+	assert_int_equal(str_copy(q.cf_ip, sizeof(q.cf_ip), c->cf), ERR_OK);
+	assert_int_equal(str_copy(q.forwarded, sizeof(q.forwarded), c->forwarded), ERR_OK);
+	assert_int_equal(str_copy(q.real_ip, sizeof(q.real_ip), c->real), ERR_OK);
 	assert_int_equal(ip_parse(c->peer, strlen(c->peer), &peer), ERR_OK);
 	got = edge_client(e, &peer, &q);
 	assert_int_equal(got.family == IP_NONE, c->want == NULL);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "rpc/methods.h"
@@ -111,8 +112,7 @@ static void bytes_in_every_base64(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(spellings); i++) {
-		strcpy(text, "{\"proof\":\"");
-		strcat(strcat(text, spellings[i]), "\"}");
+		snprintf(text, sizeof(text), "{\"proof\":\"%s\"}", spellings[i]);
 		accepts(text);
 		assert_int_equal(colony.proof.size, 2);
 		assert_memory_equal(colony.proof.bytes, "\xfb\xff", 2);
@@ -125,28 +125,39 @@ static void bytes_in_every_base64(void **state)
 	        "proof: longer than 32 bytes");
 }
 
+/* {"NAME":"xxx…"} with N of them, or {"NAME":["y","y",…]}. */
+static const char *long_string(const char *name, int n)
+{
+	static char text[2048], fill[1024];
+
+	memset(fill, 'x', (size_t)n);
+	fill[n] = '\0';
+	snprintf(text, sizeof(text), "{\"%s\":\"%s\"}", name, fill);
+	return text;
+}
+
+static const char *long_list(const char *name, int n)
+{
+	static char text[2048];
+	size_t at = (size_t)snprintf(text, sizeof(text), "{\"%s\":[", name);
+
+	for (int i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, i ? ",\"y\"" : "\"y\"");
+	snprintf(text + at, sizeof(text) - at, "]}");
+	return text;
+}
+
 static void sizes_are_bounded_and_named(void **state)
 {
-	char text[4096] = "{\"endpoints\":[";
-
 	(void)state;
-	for (int i = 0; i < 33; i++)
-		strcat(text, i ? ",\"1.2.3.4:5\"" : "\"1.2.3.4:5\"");
-	strcat(text, "]}");
-	refuses(text, "endpoints: more than 32 entries");
-	strcpy(text, "{\"meshId\":\"");
-	memset(text + strlen(text), 'x', 128);
-	text[11 + 128] = '\0';
-	strcat(text, "\"}");
-	accepts(text);
+	accepts(long_list("endpoints", 32));
+	assert_int_equal(colony.endpoints_count, 32);
+	refuses(long_list("endpoints", 33), "endpoints: more than 32 entries");
+	accepts(long_string("meshId", 128));
 	assert_int_equal(strlen(colony.mesh_id), 128);
-	strcpy(text + 11 + 128, "x\"}");
-	refuses(text, "mesh_id: longer than 128 bytes");
-	strcpy(text, "{\"metadata\":{\"");
-	memset(text + strlen(text), 'k', 65);
-	text[14 + 65] = '\0';
-	strcat(text, "\":\"v\"}}");
-	refuses(text, "key longer than 64 bytes");
+	refuses(long_string("meshId", 129), "mesh_id: longer than 128 bytes");
+	refuses("{\"metadata\":{\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\":\"\"}}",
+	        "key longer than 64 bytes");
 }
 
 static void structure(void **state)

@@ -191,6 +191,7 @@ static enum stun_verdict answer_to(struct span req, uint8_t *buf, struct stun_ms
 	struct writer w = writer_of(buf, STUN_MESSAGE_MAX);
 	enum stun_verdict v = stun_respond(req, &from, &local, &w);
 
+	*m = (struct stun_msg){ .txid = buf };
 	if (v != STUN_DROP)
 		assert_int_equal(stun_parse(span_of(buf, w.len), m), ERR_OK);
 	return v;
