@@ -2,10 +2,12 @@
 """warren wg as a program: wg(8), wg-quick(8), the configuration socket, starting and ending."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -14,12 +16,20 @@ import unittest
 from peers import (WARREN, Interface, Lab, cable, check_for_crashes, introduce, is_sanitized, pair,
                    require, run_as_root, wait_for, wg)
 
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+
 
 class ToolsTest(unittest.TestCase):
     def setUp(self):
         self.lab = Lab()
         self.addCleanup(self.lab.close)
         self.addCleanup(lambda: check_for_crashes(self.lab))
+        self.addCleanup(self.end_daemons)
+
+    def end_daemons(self):
+        """What went to the background is not the lab's to kill, but ends with its socket."""
+        for host in list(self.lab.hosts.values()):
+            host.run("sh", "-c", "rm -f /run/wireguard/*.sock")
 
     def one(self, name="wg0", **env):
         return Interface(self.lab.host("a"), name, port=5001).start(**env)
@@ -190,12 +200,15 @@ class ToolsTest(unittest.TestCase):
 
     def test_the_link_in_use_by_another(self):
         a = self.lab.host("a")
-        a.run("wireguard-go", "wg0", env={"LOG_LEVEL": "silent"})
-        a.run("mv", "/run/wireguard/wg0.sock", "/run/wireguard/other.sock", check=False)
-        done = self.start_in_background(a, "wg0")
-        self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^warren: wg: (interface wg0 already|cannot create TUN).*\n$")
-        a.run("ip", "link", "del", "wg0", check=False)
+        a.ip("link add wg0 type bridge")
+        with a.inside(), open("/dev/net/tun", "r+b", buffering=0) as tun:
+            fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"wg1", IFF_TUN | IFF_NO_PI))
+            for name, why in (("wg0", "a link of another kind has that name"),
+                              ("wg1", "it is in use by another process")):
+                done = self.start_in_background(a, name)
+                self.assertEqual((done.returncode, done.stderr), (
+                    1, f"warren: wg: cannot create TUN device {name}: {why}\n"))
+        self.assertEqual(a.run("ls", "/run/wireguard").stdout, "")
 
     def test_bad_names_and_arguments(self):
         a = self.lab.host("a")
