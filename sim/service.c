@@ -186,7 +186,8 @@ static void register_party(struct service *v, const struct rpc_request *r, struc
 {
 	struct party *p = service_party(v, r->mesh_id, r->agent_id);
 
-	if (p && v->sim->now < p->until_ns &&
+	/* Two colonies must not serve one mesh. Of an agent, the last word counts. */
+	if (p && !*r->agent_id && v->sim->now < p->until_ns &&
 	    memcmp(p->is.public_key, r->public_key, WG_KEY_LEN) != 0) {
 		out->result = RPC_EXISTS;
 		snprintf(out->message, sizeof(out->message), "registered with another key");

@@ -258,6 +258,8 @@ void agent_reply(struct agent *a, const struct rpc_reply *r, uint64_t now)
 		/* Without a lease nothing else would notice. */
 		if (r->result == RPC_UNREACHABLE && !presence_registered(&a->presence))
 			connect_without_server(a, now);
+		else if (r->result != RPC_OK && a->phase == AGENT_CONNECT)
+			agent_why(a, r->message);
 		break;
 	case RPC_LOOKUP_COLONY:
 		on_lookup(a, r, now);

@@ -182,10 +182,20 @@ void connect_without_server(struct agent *a, uint64_t now)
 	knock(a, now);
 }
 
+static bool names_the_colony(const struct agent *a, const struct rpc_reply *r)
+{
+	return !r->has_public_key || memcmp(r->public_key, a->state.colony_key, WG_KEY_LEN) == 0;
+}
+
+static bool is_good(const struct agent *a, const struct rpc_reply *r)
+{
+	return r->accepted && r->candidate_count && names_the_colony(a, r);
+}
+
 /* Whether the answer names the colony that we know. */
 static bool same_colony(struct agent *a, const struct rpc_reply *r, uint64_t now)
 {
-	if (!r->has_public_key || memcmp(r->public_key, a->state.colony_key, WG_KEY_LEN) == 0)
+	if (names_the_colony(a, r))
 		return true;
 	if (!a->state.enrolled)
 		agent_fatal(a, "the discovery server names another colony key for the tunnel than "
@@ -199,6 +209,9 @@ void connect_punch_reply(struct agent *a, const struct rpc_reply *r, uint64_t no
 	a->punching = false;
 	if (a->phase != AGENT_CONNECT)
 		return;
+	/* The colony may have opened its NAT towards this port, and some of that may have come to
+	 * our own router before anything of ours went out. */
+	a->spoiled |= r->result == RPC_UNREACHABLE || (r->result == RPC_OK && !is_good(a, r));
 	if (r->result == RPC_DENIED) {
 		presence_register_again(&a->presence, now);
 		punch_failed(a, "the discovery server does not know our lease; registering again", now);
@@ -273,6 +286,14 @@ static bool may_leave_port(const struct agent *a)
 
 void connect_tick(struct agent *a, uint64_t now)
 {
+	static const char no_way[] =
+		"no way through yet: the colony's addresses do not answer (a NAT that gives every "
+		"destination another port, a firewall, or the colony has removed this agent)";
+	static const char refused[] =
+		"the colony refuses our pre-shared key; give this agent the colony's secret, so "
+		"that it can enrol again";
+
+
 	switch (a->stage) {
 	case STAGE_OLD_PATH:
 		if (may_leave_port(a) && (a->moved || now >= a->stage_ns + OLD_PATH_NS))
@@ -289,8 +310,12 @@ void connect_tick(struct agent *a, uint64_t now)
 			a->punch_ns = now;
 		}
 		if (!a->punching && now >= a->punch_ns && presence_registered(&a->presence) &&
-		    presence_settled(&a->presence))
-			initiate_punch(a);
+		    presence_settled(&a->presence)) {
+			if (a->spoiled && a->presence.server == SERVER_CONNECTED)
+				enter_stage(a, STAGE_REBIND, now);
+			else
+				initiate_punch(a);
+		}
 		break;
 	case STAGE_KNOCK:
 		if (offer_is_stale(a)) {
@@ -300,9 +325,7 @@ void connect_tick(struct agent *a, uint64_t now)
 		}
 		knock_tick(a, now);
 		if (a->knock_step == ARRAY_LEN(knocks) && now >= a->knock_ns) {
-			punch_failed(a, "no way through yet: the colony's addresses do not answer (a "
-			                "NAT that gives every destination another port, a firewall, "
-			                "or the colony has removed this agent)", now);
+			punch_failed(a, a->bad_responses ? refused : no_way, now);
 			enter_stage(a, STAGE_REBIND, now);
 		}
 		break;

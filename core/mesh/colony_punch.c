@@ -4,7 +4,9 @@
  * them, so that the agent's handshake finds the way in. The openers must not reach the agent's own
  * router: one that masquerades without filtering its WAN side would note "a connection from outside
  * to this port" and give the agent's own datagrams another port from then on. So they carry a TTL
- * that leaves our NAT and dies behind it. The agent speaks first with a full TTL; we only answer. */
+ * that leaves our NAT and dies behind it. The agent speaks first with a full TTL; we only answer.
+ * Those that pass a second router of ours may already reach the agent's where the way is short, so
+ * they wait until the agent must have spoken, and the agent never uses a port twice. */
 #include "mesh/colony_internal.h"
 
 #define AWAIT_WAIT_S       25
@@ -14,7 +16,7 @@
 static const struct {
 	uint8_t ttl;
 	uint16_t after_ms;
-} opener_steps[] = { { 2, 0 }, { 3, 500 }, { 4, 700 }, { 2, 1000 } };
+} opener_steps[] = { { 2, 0 }, { 2, 200 }, { 3, 1000 }, { 4, 1400 } };
 
 static void send_opener(struct colony *c, struct opener *o)
 {
