@@ -1,4 +1,33 @@
-#include "registry/heap.h"
+#include "base/heap.h"
+
+#define FIRST_CAP 16
+
+enum err heap_reserve(struct heap *h, size_t n, const struct allocator *alloc)
+{
+	size_t cap = h->cap ? h->cap : FIRST_CAP;
+	struct timer **slots;
+
+	if (n <= h->cap)
+		return ERR_OK;
+	while (cap < n)
+		cap *= 2;
+	slots = mem_alloc(alloc, cap * sizeof(*slots));
+	if (!slots)
+		return ERR_NOMEM;
+	if (h->n)
+		memcpy(slots, h->slots, h->n * sizeof(*slots));
+	heap_fini(h, alloc);
+	h->slots = slots;
+	h->cap = cap;
+	return ERR_OK;
+}
+
+void heap_fini(struct heap *h, const struct allocator *alloc)
+{
+	mem_free(alloc, h->slots, h->cap * sizeof(*h->slots));
+	h->slots = NULL;
+	h->cap = 0;
+}
 
 void timer_init(struct timer *t, int kind)
 {
@@ -58,6 +87,7 @@ void heap_remove(struct heap *h, struct timer *t)
 	if (pos == HEAP_ABSENT)
 		return;
 	t->pos = HEAP_ABSENT;
+	t->at = TIME_NEVER;
 	last = h->slots[--h->n];
 	if (last == t)
 		return;

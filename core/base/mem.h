@@ -14,6 +14,10 @@ void *memset(void *dst, int c, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 
+/* The TYPE whose MEMBER is at PTR. */
+#define CONTAINER_OF(ptr, type, member) \
+	((type *)(uintptr_t)((uintptr_t)(ptr) - offsetof(type, member)))
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Zero N bytes at P; the compiler may not remove it. For secrets. */

@@ -2,7 +2,7 @@
 #ifndef REGISTRY_INTERNAL_H
 #define REGISTRY_INTERNAL_H
 
-#include "registry/heap.h"
+#include "base/heap.h"
 #include "registry/lease.h"
 #include "registry/registry.h"
 

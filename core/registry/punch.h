@@ -1,5 +1,6 @@
 /* What is held in memory: long polls, and the punches that they are about. Calls that wait are
- * `held`; a punch is an agent's offer and what became of it; a room is what one mesh has of both. */
+ * `held`; a punch is an agent's offer and what became of it; a room is what one mesh has of
+ * both. */
 #ifndef REGISTRY_PUNCH_H
 #define REGISTRY_PUNCH_H
 

@@ -93,7 +93,7 @@ enum err wg_peer_add(struct wg_device *d, const uint8_t key[static WG_KEY_LEN],
 		return ERR_INVALID;
 	if (d->peers.count >= d->max_peers)
 		return ERR_FULL;
-	if (wg_heap_reserve(&d->heap, &d->alloc) != ERR_OK)
+	if (heap_reserve(&d->heap, (size_t)d->peers.count + 1, &d->alloc) != ERR_OK)
 		return ERR_NOMEM;
 	p = mem_alloc(&d->alloc, sizeof(*p));
 	if (!p)
@@ -101,7 +101,6 @@ enum err wg_peer_add(struct wg_device *d, const uint8_t key[static WG_KEY_LEN],
 	init_peer(p, d, key);
 	wg_peer_table_add(&d->peers, p, &d->alloc);
 	wg_list_append(&d->list[LIST_ALL], LIST_ALL, p);
-	wg_heap_add(&d->heap, p);
 	*out = p;
 	return ERR_OK;
 }
@@ -116,7 +115,7 @@ void wg_peer_remove(struct wg_device *d, struct wg_peer *p)
 	wg_peer_clear(p);
 	wg_staging_flush(p);
 	allowed_ips_remove_all(&d->allowed, &p->allowed);
-	wg_heap_remove(&d->heap, p);
+	heap_remove(&d->heap, &p->wake);
 	wg_peer_table_remove(&d->peers, p);
 	for (unsigned id = 0; id < PEER_LISTS; id++)
 		wg_list_remove(&d->list[id], (enum peer_list_id)id, p);

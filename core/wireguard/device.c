@@ -59,7 +59,7 @@ void wg_device_free(struct wg_device *d)
 	mem_free(&alloc, d->handshakes.slot, WG_HANDSHAKE_QUEUE * sizeof(*d->handshakes.slot));
 	ratelimiter_fini(&d->verified, &alloc);
 	ratelimiter_fini(&d->unverified, &alloc);
-	wg_heap_fini(&d->heap, &alloc);
+	heap_fini(&d->heap, &alloc);
 	if (d->peers.bucket)
 		wg_peer_table_fini(&d->peers, &alloc);
 	if (d->index.bucket)
@@ -88,19 +88,19 @@ void wg_set_mtu(struct wg_device *d, uint32_t mtu)
 
 uint64_t wg_deadline(const struct wg_device *d)
 {
-	const struct wg_peer *first = wg_heap_first(&d->heap);
+	const struct timer *first = heap_first(&d->heap);
 
-	return time_min(first ? first->wake_ns : TIME_NEVER, wg_holds_deadline(d));
+	return time_min(first ? first->at : TIME_NEVER, wg_holds_deadline(d));
 }
 
 void wg_tick(struct wg_device *d, uint64_t now)
 {
-	struct wg_peer *p;
+	const struct timer *first;
 
 	d->now = now;
 	wg_holds_expire(d, now);
-	while ((p = wg_heap_first(&d->heap)) && p->wake_ns <= now)
-		wg_timers_expire(p, now);
+	while ((first = heap_first(&d->heap)) && first->at <= now)
+		wg_timers_expire(CONTAINER_OF(first, struct wg_peer, wake), now);
 }
 
 void wg_stats(const struct wg_device *d, struct wg_stats *out, uint64_t now)

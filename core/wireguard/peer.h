@@ -2,6 +2,7 @@
 #ifndef WIREGUARD_PEER_H
 #define WIREGUARD_PEER_H
 
+#include "base/heap.h"
 #include "wireguard/allowed_ips.h"
 #include "wireguard/cookie.h"
 #include "wireguard/keypair.h"
@@ -97,8 +98,7 @@ struct wg_peer {
 	uint64_t last_handshake_ns;
 
 	struct peer_timers timers;
-	uint64_t wake_ns; /* at most the earliest timer */
-	uint32_t heap_at;
+	struct timer wake; /* at the earliest of them, or before */
 
 	unsigned wants;  /* enum peer_want */
 	struct staging staging;

@@ -2,7 +2,6 @@
 #ifndef WIREGUARD_STATE_H
 #define WIREGUARD_STATE_H
 
-#include "wireguard/heap.h"
 #include "wireguard/peer.h"
 #include "wireguard/peer_table.h"
 #include "wireguard/ratelimiter.h"
@@ -78,7 +77,7 @@ struct wg_device {
 	struct index_table index;
 	struct peer_table peers;
 	struct allowed_ips allowed;
-	struct peer_heap heap;
+	struct heap heap; /* of peers, by when they want to be woken */
 	struct peer_list list[PEER_LISTS];
 	size_t staged_bytes;
 

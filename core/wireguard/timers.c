@@ -8,16 +8,14 @@ void wg_timers_init(struct wg_peer *p)
 {
 	p->timers = (struct peer_timers){ TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER,
 		                          TIME_NEVER, TIME_NEVER, wg_jitter(p->device) };
-	p->wake_ns = TIME_NEVER;
+	timer_init(&p->wake, 0);
 }
 
 static void set(struct wg_peer *p, uint64_t *timer, uint64_t at)
 {
 	*timer = at;
-	if (at < p->wake_ns) {
-		p->wake_ns = at;
-		wg_heap_moved(&p->device->heap, p);
-	}
+	if (at < p->wake.at)
+		heap_set(&p->device->heap, &p->wake, at);
 }
 
 static void push_persistent(struct wg_peer *p, uint64_t now)
@@ -170,6 +168,7 @@ static bool take(uint64_t *timer, uint64_t now)
 void wg_timers_expire(struct wg_peer *p, uint64_t now)
 {
 	struct peer_timers *t = &p->timers;
+	uint64_t wake;
 
 	if (take(&t->erase, now))
 		erase_due(p);
@@ -183,7 +182,10 @@ void wg_timers_expire(struct wg_peer *p, uint64_t now)
 		wg_want_keepalive(p, now);
 	if (take(&t->persistent, now))
 		persistent_due(p, now);
-	p->wake_ns = time_min(time_min(time_min(t->retransmit, t->deferred), t->keepalive),
-	                      time_min(time_min(t->new_handshake, t->erase), t->persistent));
-	wg_heap_moved(&p->device->heap, p);
+	wake = time_min(time_min(time_min(t->retransmit, t->deferred), t->keepalive),
+	                time_min(time_min(t->new_handshake, t->erase), t->persistent));
+	if (wake == TIME_NEVER)
+		heap_remove(&p->device->heap, &p->wake);
+	else
+		heap_set(&p->device->heap, &p->wake, wake);
 }

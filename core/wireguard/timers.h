@@ -38,7 +38,7 @@ void wg_timers_keepalive_changed(struct wg_peer *p, uint64_t now);
 /* Sessions and handshake were ended: nothing is left to be timed but the persistent keepalive. */
 void wg_timers_cleared(struct wg_peer *p);
 
-/* Does what is due, and sets P->wake_ns, which is then later than NOW. */
+/* Does what is due, and sets P->wake, which is then later than NOW. */
 void wg_timers_expire(struct wg_peer *p, uint64_t now);
 
 #endif

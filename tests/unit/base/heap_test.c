@@ -1,7 +1,7 @@
 /* The heap of deadlines against a sorted array's idea of it. */
-#include "bench.h"
+#include "check.h"
 
-#include "registry/heap.h"
+#include "base/heap.h"
 
 #define N 200
 
