@@ -304,6 +304,9 @@ void agent_event(struct agent *a, const struct wg_event *e, uint64_t now)
 		a->bad_responses = 0;
 		a->state.colony_endpoint = e->path.remote;
 		if (a->phase == AGENT_CONNECT) {
+			/* What came before this event in the same turn, the answer to a punch say,
+			 * may have begun another attempt and taken the endpoint away. */
+			wg_peer_set_endpoint(a->peer, &e->path.remote);
 			connect_stop(a);
 			agent_enter(a, AGENT_ENROL, now);
 		}
