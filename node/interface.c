@@ -191,6 +191,17 @@ static enum err start_handles(struct interface *i)
 	return e;
 }
 
+static void log_ready(const struct interface *i)
+{
+	char line[64];
+	struct text t = TEXT_IN(line);
+
+	text_kv(&t, "name", i->name);
+	text_kv_u64(&t, "port", udp_port(i->udp));
+	text_kv_u64(&t, "mtu", i->mtu);
+	log_emit(&i->log, LOG_INFO, "interface", "ready", line);
+}
+
 enum err interface_open(uv_loop_t *loop, const struct interface_config *cfg, struct interface **out,
                         const char **why)
 {
@@ -229,6 +240,7 @@ enum err interface_open(uv_loop_t *loop, const struct interface_config *cfg, str
 		interface_close(i, NULL, NULL);
 		return e;
 	}
+	log_ready(i);
 	*out = i;
 	return ERR_OK;
 }

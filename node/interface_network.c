@@ -72,6 +72,18 @@ bool interface_is_stale(const struct interface *i, const struct ip_addr *local, 
 	return false;
 }
 
+static void log_given_up(const struct interface *i, const struct wg_path *path)
+{
+	char line[160];
+	struct text t = TEXT_IN(line);
+
+	text_kv_endpoint(&t, "peer", &path->remote);
+	text_kv(&t, "source", "");
+	text_ip(&t, &path->local);
+	log_emit(&i->log, LOG_DEBUG, "interface", "source address is no longer good, given up",
+	         line);
+}
+
 /* Forgets the peer's cached source address if it is no good any more. The peer has no way to learn
  * where we are now except by hearing from us, so those with a session do. */
 static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
@@ -83,6 +95,7 @@ static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
 	if (info.path.local.family == IP_NONE ||
 	    source_is_good(&info.path.remote, &info.path.local, info.path.ifindex, i->mark))
 		return;
+	log_given_up(i, &info.path);
 	wg_peer_drop_source(p);
 	if (i->stale_count < STALE_MAX &&
 	    !interface_is_stale(i, &info.path.local, info.path.ifindex))
