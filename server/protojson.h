@@ -1,10 +1,10 @@
-/* ProtoJSON for the messages of core/rpc, both ways, driven by nanopb's descriptors and by the field
- * names of the schema: no code per message.
+/* ProtoJSON for the messages of core/rpc, both ways, driven by nanopb's descriptors and by the
+ * field names of the schema: no code per message.
  *
- * In: lowerCamelCase or the schema's names; enums by name or number; integers as numbers or strings;
- * bytes in either base64 alphabet, padded or not; RFC 3339 times; null for "not set"; unknown fields
- * are ignored. Out: canonical ProtoJSON, zero values left out but for the few fields that
- * discovery.md promises always. */
+ * In: lowerCamelCase or the schema's names; enums by name or number; integers as numbers or
+ * strings; bytes in either base64 alphabet, padded or not; RFC 3339 times; null for "not set";
+ * unknown fields are ignored. Out: canonical ProtoJSON, zero values left out but for the few fields
+ * that discovery.md promises always. */
 #ifndef SERVER_PROTOJSON_H
 #define SERVER_PROTOJSON_H
 

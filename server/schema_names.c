@@ -62,7 +62,8 @@ ENUMS(ENUM_TEXT)
 
 #define FIELD_NAME(message, atype, htype, ltype, field, tag) \
 	{ #field, ENUM_OF_##ltype(message, field) },
-#define FIELD_TABLE(M) static const struct field_name M##_names[] = { M##_FIELDLIST(FIELD_NAME, M) };
+#define FIELD_TABLE(M) \
+	static const struct field_name M##_names[] = { M##_FIELDLIST(FIELD_NAME, M) };
 MESSAGES(FIELD_TABLE)
 MAP_ENTRIES(FIELD_TABLE)
 FIELD_TABLE(google_protobuf_Timestamp)

@@ -199,7 +199,9 @@ enum err server_run(const struct server_config *cfg, char *why, size_t why_cap)
 	struct server s = { .cfg = cfg };
 	enum err e;
 
+	/* Both are errors of the call that met them, and no reason to die. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (uv_loop_init(&s.loop)) {
 		snprintf(why, why_cap, "cannot make an event loop");
 		return ERR_IO;

@@ -76,7 +76,8 @@ enum err store_get(struct registry *r, const struct party *p, bool with_record,
 /* The first live agent of that name in any mesh, with its record. */
 enum err store_find_agent(struct registry *r, const char *agent, struct party_row *out) MUST_CHECK;
 /* Inserts or replaces; the message is RECORD_LEN bytes of r->record. */
-enum err store_put(struct registry *r, const struct party *p, const struct party_row *row) MUST_CHECK;
+enum err store_put(struct registry *r, const struct party *p,
+                   const struct party_row *row) MUST_CHECK;
 /* Deletes what has expired; *LEFT tells whether any row remains. */
 enum err store_sweep(struct registry *r, uint64_t *deleted, bool *left) MUST_CHECK;
 enum err store_count(const struct sql *sql, uint64_t wall_ms_now, uint64_t *colonies,

@@ -5,8 +5,10 @@ import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it } from "node:test";
-import { Server, agentOf, binary, colonyOf, sleep, unique } from "./warren.mjs";
+import { after, describe, it } from "node:test";
+import { Server, agentOf, binary, colonyOf, killStray, sleep } from "./warren.mjs";
+
+after(killStray);
 
 const run = (...args) => spawnSync(binary, ["server", ...args], { encoding: "utf8", timeout: 5000 });
 
@@ -32,6 +34,27 @@ describe("durability", () => {
     assert.ok(acknowledged.length > 100);
     for (const agentId of acknowledged)
       assert.equal((await server.rpc("LookupAgent", { meshId: "m", agentId })).status, 200, agentId);
+    await server.stop();
+  });
+
+  it("a full disk is an error, and loses nothing that was acknowledged", async () => {
+    const server = await Server.start({ fileBlocks: 4000 });
+    const metadata = { filler: "x".repeat(500) };
+    const acknowledged = [];
+    let refused;
+    for (let i = 0; i < 2000 && !refused; i++) {
+      const answer = await server.rpc("RegisterAgent", agentOf("m", `a${i}`, { metadata }));
+      if (answer.status === 200) acknowledged.push(`a${i}`);
+      else refused = answer;
+    }
+    assert.equal(refused.status, 503);
+    assert.equal(refused.body.code, "unavailable");
+    assert.ok(acknowledged.length > 10);
+    assert.equal((await server.raw("/health")).status, 200);
+    await server.crash();
+    for (const agentId of acknowledged)
+      assert.equal((await server.rpc("LookupAgent", { meshId: "m", agentId })).status, 200, agentId);
+    assert.equal((await server.rpc("RegisterAgent", agentOf("m", "later"))).status, 200);
     await server.stop();
   });
 

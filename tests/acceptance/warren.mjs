@@ -10,6 +10,10 @@ if (!binary) throw new Error("WARREN must name the binary under test");
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// Tests that start servers of their own may fail half way and leave them: end the file with this.
+const running = new Set();
+export const killStray = () => running.forEach((child) => child.kill("SIGKILL"));
+
 export class Server {
   // Serves on free ports with its data in a directory of its own, unless OPTIONS.data is given.
   static async start(options = {}) {
@@ -23,7 +27,14 @@ export class Server {
   async run(options) {
     this.args = ["server", "--http", options.http ?? "127.0.0.1:0", "--stun", options.stun ?? "127.0.0.1:0",
       "--data", this.data, ...(options.args ?? [])];
-    this.process = spawn(binary, this.args, { stdio: ["ignore", "pipe", "pipe"] });
+    // A limit on the size of files stands in for a full disk.
+    const [command, args] = options.fileBlocks
+      ? ["sh", ["-c", `ulimit -f ${options.fileBlocks}; exec "$0" "$@"`, binary, ...this.args]]
+      : [binary, this.args];
+    this.process = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = this.process;
+    running.add(child);
+    child.on("exit", () => running.delete(child));
     this.log = "";
     this.process.stderr.on("data", (data) => (this.log += data));
     this.exited = new Promise((resolve) =>

@@ -1,6 +1,6 @@
 /* Without libFuzzer: runs the files of a folder through the target, then noise, then cuts and
- * mutations of the files from a fixed seed, until its time is used up. An input that once failed goes
- * into the corpus and is tried for ever after. */
+ * mutations of the files from a fixed seed, until its time is used up. An input that once failed
+ * goes into the corpus and is tried for ever after. */
 #include "fuzz.h"
 
 #include <dirent.h>

@@ -156,8 +156,8 @@ static void sizes_are_bounded_and_named(void **state)
 	accepts(long_string("meshId", 128));
 	assert_int_equal(strlen(colony.mesh_id), 128);
 	refuses(long_string("meshId", 129), "mesh_id: longer than 128 bytes");
-	refuses("{\"metadata\":{\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\":\"\"}}",
-	        "key longer than 64 bytes");
+	refuses("{\"metadata\":{\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+	        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\":\"\"}}", "key longer than 64 bytes");
 }
 
 static void structure(void **state)
