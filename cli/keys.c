@@ -21,7 +21,7 @@ static int print_key(const uint8_t key[static X25519_LEN])
 	wipe(line, sizeof(line));
 	if (rc)
 		return fail(rc, "genkey: cannot write to standard output");
-	return rc;
+	return EXIT_DONE;
 }
 
 static int run_genkey(int argc, char **argv)
