@@ -106,7 +106,8 @@ struct wall_time sim_wall(const struct sim *s)
 {
 	uint64_t since = s->now - SIM_BEGIN;
 
-	return (struct wall_time){ SIM_WALL_S + since / NS_PER_S, (uint32_t)(since % NS_PER_S) };
+	return (struct wall_time){ SIM_WALL_S + s->wall_skew_s + since / NS_PER_S,
+		                   (uint32_t)(since % NS_PER_S) };
 }
 
 /* ---- events ---- */

@@ -34,6 +34,7 @@ struct sim_meter {
 
 struct sim {
 	uint64_t now, seed, random, sequence;
+	uint64_t wall_skew_s; /* the wall clock of all nodes jumps */
 	struct sim_event *heap;
 	size_t count, cap;
 	struct sim_meter meter;

@@ -2,6 +2,7 @@
 
 #define CONNECT_TIMEOUT_NS (4 * NS_PER_S)
 #define CALL_TIMEOUT_NS    (8 * NS_PER_S)
+#define RETRANSMIT_NS      (500 * NS_PER_MS) /* TCP, while the way is cut */
 
 struct travelling {
 	struct rpc_client *client;
@@ -85,15 +86,38 @@ static void hand_over(struct rpc_client *c, const struct rpc_reply *r)
 	c->reply(c->ctx, r);
 }
 
+/* Once more a little later, in a copy of T. */
+static void again(struct sim *s, void (*happen)(struct sim *s, void *ctx, void *payload),
+                  void *ctx, const struct travelling *t)
+{
+	struct travelling *copy = malloc(sizeof(*copy));
+
+	INVARIANT(copy);
+	*copy = *t;
+	sim_at(s, s->now + RETRANSMIT_NS, happen, ctx, copy);
+}
+
+static bool is_cut(const struct rpc_client *c, const struct rpc_reply *r)
+{
+	return r->result != RPC_UNREACHABLE && !net_connected(c->host, c->service->host);
+}
+
 static void deliver(struct sim *s, void *ctx, void *payload)
 {
 	struct travelling *t = payload;
 	struct rpc_client *c = t->client;
 
-	(void)s;
-	(void)ctx;
-	if (c->serial[t->reply.method] == t->serial)
-		hand_over(c, &t->reply);
+	if (c->serial[t->reply.method] != t->serial)
+		return;
+	if (is_cut(c, &t->reply) && s->now < t->began_ns + CALL_TIMEOUT_NS) {
+		again(s, deliver, ctx, t);
+		return;
+	}
+	if (is_cut(c, &t->reply))
+		t->reply = (struct rpc_reply){ .method = t->reply.method,
+			                       .result = RPC_UNREACHABLE,
+			                       .message = "timeout" };
+	hand_over(c, &t->reply);
 }
 
 static struct travelling *travel(struct rpc_client *c, uint64_t serial, enum rpc_method method)
@@ -123,7 +147,7 @@ void service_reply(struct service *v, struct rpc_client *c, uint64_t serial,
 {
 	struct travelling *t;
 
-	if (!net_connected(c->host, v->host) || c->path[r->method] != net_path_id(c->host)) {
+	if (c->path[r->method] != net_path_id(c->host)) {
 		/* TCP repeats it until the client's own time is over. */
 		unreachable(c, serial, r->method, CALL_TIMEOUT_NS, "timeout");
 		return;
@@ -239,9 +263,15 @@ static void handle(struct sim *s, void *ctx, void *payload)
 	struct service *v = ctx;
 	struct rpc_reply out = { .method = t->request.method };
 
-	(void)s;
 	if (t->client->serial[out.method] != t->serial)
 		return;
+	if (!net_connected(t->client->host, v->host)) {
+		if (s->now < t->began_ns + CONNECT_TIMEOUT_NS)
+			again(s, handle, ctx, t);
+		else
+			unreachable(t->client, t->serial, out.method, 0, "cannot connect");
+		return;
+	}
 	if (v->down) {
 		unreachable(t->client, t->serial, out.method, one_way(v, t->client), "refused");
 		return;
@@ -279,10 +309,6 @@ void service_call(struct rpc_client *c, const struct rpc_request *r)
 	c->path[r->method] = net_path_id(c->host);
 	c->calls[r->method]++;
 	sim_say(v->sim, c->host->name, "call", names[r->method]);
-	if (!net_connected(c->host, v->host)) {
-		unreachable(c, serial, r->method, CONNECT_TIMEOUT_NS, "cannot connect");
-		return;
-	}
 	t = travel(c, serial, r->method);
 	t->request = *r;
 	sim_at(v->sim, v->sim->now + one_way(v, c), handle, v, t);

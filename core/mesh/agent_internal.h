@@ -56,7 +56,7 @@ struct agent {
 
 	uint64_t ping_ns, ping_sent_ns; /* next ping; the one that is out, 0: none */
 	unsigned pings_lost;
-	uint64_t last_pong_ns;
+	uint64_t last_pong_ns, active_ns; /* ACTIVE: the last packet seen that was not a pong */
 	bool answering;
 	uint64_t rtt_ns;
 	uint64_t watch_ns;           /* next look for silence */

@@ -7,6 +7,7 @@
 #define PING_EVERY_MS  20000
 #define WATCH_NS       (500 * NS_PER_MS)
 #define QUIET_NS       NS_PER_S
+#define ACTIVE_NS      (700 * NS_PER_MS) /* traffic this close before a pong goes on behind it */
 #define PING_RTO_NS    (400 * NS_PER_MS)
 #define PINGS_LOST_MAX 3
 
@@ -57,9 +58,11 @@ static void look(struct agent *a, const struct wg_peer_info *info, uint64_t now)
 {
 	uint64_t last = info->last_data_tx_ns > info->last_rx_ns ? info->last_data_tx_ns
 	                                                         : info->last_rx_ns;
-	bool used = last > a->last_pong_ns;
+	bool used = last > a->last_pong_ns || a->last_pong_ns < a->active_ns + ACTIVE_NS;
 	bool quiet = now >= info->last_rx_ns + QUIET_NS;
 
+	if (last > a->last_pong_ns)
+		a->active_ns = last;
 	if (used && quiet && !a->pings_lost)
 		ping(a, now);
 }

@@ -6,6 +6,7 @@
 #define CALL_EVERY_NS (20 * NS_PER_MS)
 #define CALL_LATE_S   900            /* whoever was silent for longer has lost its mapping */
 #define TRIAL_NS      (6 * NS_PER_S)
+#define GRACE_NS      (3600 * NS_PER_S) /* for agents to come back after a start of ours */
 #define SILENT_NS     (2 * NS_PER_S) /* sending without hearing anything: has our address changed? */
 
 void colony_log(struct colony *c, enum log_level level, const char *msg, const char *agent_id)
@@ -238,6 +239,7 @@ void colony_start(struct colony *c, uint64_t now, struct wall_time wall)
 	c->call_ns = now;
 	c->sweep_ns = now + SWEEP_NS;
 	c->await_ns = now;
+	c->release_ns = now + GRACE_NS;
 }
 
 /* After a restart the agents do not know that their sessions are gone, and would find out only
@@ -366,12 +368,14 @@ static void release(struct colony *c, struct allocation *row, struct wall_time w
 	wipe(row->psk, sizeof(row->psk));
 }
 
-static void sweep_rows(struct colony *c, struct wall_time wall)
+static void sweep_rows(struct colony *c, uint64_t now, struct wall_time wall)
 {
 	for (size_t i = 0; i < c->pool.count; i++) {
 		struct allocation *row = c->pool.rows[i];
 		enum allocation_status status = pool_status_at(row, wall.s);
 
+		if (status == ALLOCATION_RELEASED && now < c->release_ns)
+			status = ALLOCATION_INACTIVE;
 		if (status == row->status || row->status == ALLOCATION_RELEASED)
 			continue;
 		if (status == ALLOCATION_RELEASED) {
@@ -435,7 +439,7 @@ void colony_tick(struct colony *c, uint64_t now, struct wall_time wall)
 		if (!peer_stays(c, p, now, wall))
 			colony_peer_drop(c, p);
 	}
-	sweep_rows(c, wall);
+	sweep_rows(c, now, wall);
 }
 
 uint64_t colony_deadline(const struct colony *c)

@@ -33,6 +33,8 @@ struct opener {
 
 struct answer {
 	char punch_id[MESH_PUNCH_ID_MAX];
+	struct endpoint agent[MESH_CANDIDATES_MAX];
+	size_t agent_count;
 };
 
 struct colony {
@@ -46,6 +48,7 @@ struct colony {
 	struct colony_peer **peers;
 	size_t peer_count, peer_cap, provisional_count;
 	uint64_t sweep_ns;      /* next look at the clock of leases and peers */
+	uint64_t release_ns;    /* no lease ends before: while we were away nobody could renew */
 	size_t call_next;       /* restart: the next peer to be called */
 	uint64_t call_ns;
 

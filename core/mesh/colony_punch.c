@@ -16,7 +16,8 @@
 static const struct {
 	uint8_t ttl;
 	uint16_t after_ms;
-} opener_steps[] = { { 2, 0 }, { 2, 200 }, { 3, 1000 }, { 4, 1400 } };
+} opener_steps[] = { { 2, 0 },   { 2, 5 },    { 2, 20 }, /* one of them before the agent's first */
+		     { 2, 200 }, { 3, 1000 }, { 4, 1400 } };
 
 static void send_opener(struct colony *c, struct opener *o)
 {
@@ -60,16 +61,27 @@ static bool mapping_is_doubtful(struct colony *c, const char *agent_id)
 	return !presence_knows_mapping(&c->presence) || (p && p->online);
 }
 
+/* Offers are made once per lease, so a renewal in between brings one again. */
+static bool is_queued(const struct colony *c, const char *punch_id)
+{
+	for (size_t i = 0; i < c->answer_count; i++)
+		if (str_eq(c->answers[(c->answer_head + i) % COLONY_ANSWERS_MAX].punch_id,
+		           punch_id))
+			return true;
+	return false;
+}
+
 static void take_offer(struct colony *c, const struct punch_offer *offer, uint64_t now)
 {
 	struct answer *a;
 
-	if (c->answer_count == COLONY_ANSWERS_MAX)
+	if (c->answer_count == COLONY_ANSWERS_MAX || is_queued(c, offer->punch_id))
 		return; /* the agent asks again */
-	for (size_t i = 0; i < offer->candidate_count; i++)
-		open_towards(c, &offer->candidates[i].endpoint, now);
 	a = &c->answers[(c->answer_head + c->answer_count++) % COLONY_ANSWERS_MAX];
 	memcpy(a->punch_id, offer->punch_id, sizeof(a->punch_id));
+	a->agent_count = offer->candidate_count;
+	for (size_t i = 0; i < a->agent_count; i++)
+		a->agent[i] = offer->candidates[i].endpoint;
 	c->stats.punches++;
 	if (mapping_is_doubtful(c, offer->agent_id))
 		presence_refresh(&c->presence, now); /* the answer waits for it */
@@ -86,15 +98,20 @@ static void common_request(struct colony *c, struct rpc_request *r, enum rpc_met
 	r->lease = c->presence.lease;
 }
 
-static void send_answer(struct colony *c)
+/* Our NAT is opened as the answer leaves: not earlier, since the later openers count on the agent
+ * having spoken by then, and answers may have to wait for each other. */
+static void send_answer(struct colony *c, uint64_t now)
 {
+	const struct answer *answer = &c->answers[c->answer_head];
 	struct rpc_request *r = &c->answer_request;
 	struct mesh_action *a = outbox_add(&c->out, MESH_CALL);
 
 	if (!a)
 		return;
+	for (size_t i = 0; i < answer->agent_count; i++)
+		open_towards(c, &answer->agent[i], now);
 	common_request(c, r, RPC_ANSWER_PUNCH);
-	memcpy(r->punch_id, c->answers[c->answer_head].punch_id, sizeof(r->punch_id));
+	memcpy(r->punch_id, answer->punch_id, sizeof(r->punch_id));
 	r->candidate_count = presence_candidates(&c->presence, r->candidates);
 	a->method = RPC_ANSWER_PUNCH;
 	a->request = r;
@@ -155,7 +172,7 @@ void colony_punch_tick(struct colony *c, uint64_t now)
 		await(c);
 	/* Without knowing what our NAT makes of the port, an answer would lead nowhere. */
 	if (!c->answering && c->answer_count && presence_settled(&c->presence))
-		send_answer(c);
+		send_answer(c, now);
 }
 
 uint64_t colony_punch_deadline(const struct colony *c)
@@ -186,6 +203,12 @@ void colony_punch_reply(struct colony *c, const struct rpc_reply *r, uint64_t no
 		return;
 	}
 	c->awaiting = false;
+	if (r->result == RPC_UNREACHABLE) {
+		/* Offers may have gone down with the call. A new lease is offered them again; and
+		 * perhaps it was our own address that went away. */
+		presence_register_again(&c->presence, now);
+		presence_check(&c->presence, now);
+	}
 	if (r->result != RPC_OK) {
 		c->await_ns = now + backoff_ns(&c->cfg.rng, c->await_failures++, AWAIT_RETRY_MAX_S);
 		return;

@@ -249,6 +249,8 @@ static void router_moves(struct times *t, bool at_agent, uint64_t i)
 
 	net_set_ip(at_agent ? w->router_a : w->router_c, at_agent ? "192.0.2.99" : "203.0.113.99");
 	times_add(t, back(w));
+	if (getenv("SIM_SLOW") && t->ns[t->count - 1] > 15 * S)
+		sim_report(&w->sim);
 	world_free(w);
 }
 
