@@ -92,6 +92,12 @@ describe("STUN", () => {
     assert.equal(value.readUInt32BE(), (crc32(bytes.subarray(0, -8)) ^ 0x5354554e) >>> 0);
   });
 
+  it("answers from the address that was asked", async () => {
+    const { bytes, from } = await ask(message(0x0001), "127.0.0.2");
+    assert.equal(from.address, "127.0.0.2");
+    assert.deepEqual([...attributes(bytes).get(0x802b).subarray(4)], [127, 0, 0, 2]);
+  });
+
   it("IPv6", async () => {
     const answer = await ask(message(0x0001), "::1");
     if (!answer) return; // no IPv6 here
