@@ -81,7 +81,7 @@ static void from_environment(const struct option_spec *o)
 	const char *value;
 
 	for (const char *p = o->name; *p && n < sizeof(name) - 1; p++)
-		name[n++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+		name[n++] = *p == '-' ? '_' : (char)(toupper)((unsigned char)*p);
 	name[n] = '\0';
 	value = getenv(name);
 	if (!value || !*value)

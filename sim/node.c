@@ -516,8 +516,9 @@ static void turn(struct sim_node *n)
 /* ---- life ---- */
 
 void node_init(struct sim_node *n, struct net *net, struct service *v, struct box *host,
-               bool is_colony, const char *mesh, const char *agent_id)
+               const char *mesh, const char *agent_id)
 {
+	const bool is_colony = !*agent_id;
 	uint8_t public_key[WG_KEY_LEN];
 
 	memset(n, 0, sizeof(*n));

@@ -70,9 +70,10 @@ struct sim_node {
 	uint64_t refused[WG_VERDICTS];
 };
 
-/* A node on HOST; it has a key and, if a colony, a secret. Not started. */
+/* A node on HOST: an agent, or a colony where AGENT_ID is "". It has a key and, if a colony, a secret.
+ * Not started. */
 void node_init(struct sim_node *n, struct net *net, struct service *v, struct box *host,
-               bool is_colony, const char *mesh, const char *agent_id);
+               const char *mesh, const char *agent_id);
 void node_fini(struct sim_node *n);
 enum err node_start(struct sim_node *n);
 /* kill -9: nothing is said or saved any more. */

@@ -77,6 +77,7 @@ static void set_unlink(struct allowed_node *n)
 {
 	struct allowed_set *set = n->set;
 
+	INVARIANT(set);
 	if (n->prev)
 		n->prev->next = n->next;
 	else

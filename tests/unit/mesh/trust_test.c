@@ -123,7 +123,7 @@ static void server_names_another_machine(void **state)
 	struct sim_node *impostor = calloc(1, sizeof(*impostor));
 
 	(void)state;
-	node_init(impostor, &w->net, &w->service, evil, true, "other", "");
+	node_init(impostor, &w->net, &w->service, evil, "other", "");
 	assert_int_equal(node_start(impostor), ERR_OK);
 	w->service.lie_candidates = true;
 	w->service.other_candidate =

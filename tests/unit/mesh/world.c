@@ -27,7 +27,7 @@ static void add_agent(struct world *w, size_t i)
 	snprintf(ips[i], sizeof(ips[i]), "192.168.2.%zu", i + 2);
 	w->host_a[i] = net_add(&w->net, names[i], BOX_HOST, w->router_a, ips[i]);
 	w->host_a[i]->link.latency_ns = 200 * NS_PER_US;
-	node_init(n, &w->net, &w->service, w->host_a[i], false, "demo", names[i]);
+	node_init(n, &w->net, &w->service, w->host_a[i], "demo", names[i]);
 	n->secret = w->colony.secret;
 	n->has_secret = true;
 }
@@ -49,7 +49,7 @@ struct world *world_new(uint64_t seed, size_t count)
 	world_nat(w->router_a, NAT_MASQUERADE, false);
 	world_links(w, 20 * MS, 0, 0);
 	service_init(&w->service, &w->net, w->server);
-	node_init(&w->colony, &w->net, &w->service, w->host_c, true, "demo", "");
+	node_init(&w->colony, &w->net, &w->service, w->host_c, "demo", "");
 	w->agent = w->agents;
 	w->agent_count = count;
 	for (size_t i = 0; i < count; i++)

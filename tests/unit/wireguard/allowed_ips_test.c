@@ -152,6 +152,20 @@ static void check_sets(struct bench *b)
 	assert_int_equal(total, b->twin.n);
 }
 
+static void random_change(struct bench *b, uint64_t *random)
+{
+	struct ip_prefix p = draw_prefix(random);
+	unsigned owner = (unsigned)(next_random(random) % OWNERS);
+
+	if (next_random(random) % 3) {
+		assert_int_equal(allowed_ips_insert(&b->trie, &p, &b->set[owner]), ERR_OK);
+		twin_set(&b->twin, p, owner);
+	} else {
+		assert_int_equal(allowed_ips_remove(&b->trie, &p, &b->set[owner]),
+		                 twin_remove(&b->twin, p, owner) ? ERR_OK : ERR_NOT_FOUND);
+	}
+}
+
 static void random_changes(void **state)
 {
 	static struct bench b;
@@ -162,18 +176,7 @@ static void random_changes(void **state)
 
 		bench_up(&b);
 		for (unsigned i = 0; i < 1200; i++) {
-			struct ip_prefix p = draw_prefix(&random);
-			unsigned owner = (unsigned)(next_random(&random) % OWNERS);
-
-			if (next_random(&random) % 3) {
-				assert_int_equal(allowed_ips_insert(&b.trie, &p, &b.set[owner]),
-				                 ERR_OK);
-				twin_set(&b.twin, p, owner);
-			} else {
-				assert_int_equal(allowed_ips_remove(&b.trie, &p, &b.set[owner]),
-				                 twin_remove(&b.twin, p, owner) ? ERR_OK :
-				                                                  ERR_NOT_FOUND);
-			}
+			random_change(&b, &random);
 			check_lookups(&b, &random, 3);
 		}
 		check_sets(&b);

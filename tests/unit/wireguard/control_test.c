@@ -686,6 +686,25 @@ static void malformed_packets(void **state)
 
 /* ---- memory ---- */
 
+/* Device I seals a packet, and the other hears all that I has to say. */
+static void speak(struct wg_device *d[static 2], const struct endpoint at[static 2], unsigned i,
+                  uint64_t now)
+{
+	uint8_t buf[BUF_CAP];
+	struct wg_packet pkt = { .buf = buf, .cap = BUF_CAP, .off = 16, .len = 84 };
+
+	make_ipv4(buf + 16, 84, &at[i].ip, &at[1 - i].ip, 0);
+	wg_seal(d[i], &pkt, 1, now);
+	pkt = (struct wg_packet){ .buf = buf, .cap = BUF_CAP };
+	while (wg_output(d[i], &pkt, 1, now)) {
+		pkt.path.remote = at[i];
+		wg_open(d[1 - i], &pkt, 1, now);
+		wg_handshakes(d[1 - i], 8, now);
+		pkt.off = 0;
+	}
+	wg_tick(d[i], now);
+}
+
 /* Everything once: peers, handshake, staging, data, holds, rekey. Must neither crash nor leak
  * whichever allocation fails; returns whether none did. */
 static bool exercise(size_t fail_at)
@@ -698,7 +717,7 @@ static bool exercise(size_t fail_at)
 	struct wg_device *d[2];
 	struct wg_peer *p[2] = { NULL, NULL };
 	struct ip_prefix all = prefix_of("0.0.0.0/0"), some = prefix_of("10.0.0.0/8");
-	uint8_t secret[2][32], buf[BUF_CAP];
+	uint8_t secret[2][32];
 	struct endpoint at[2] = { endpoint_v4(1, 1), endpoint_v4(2, 2) };
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -718,20 +737,8 @@ static bool exercise(size_t fail_at)
 	for (unsigned round = 0; round < 40; round++) {
 		uint64_t now = TIME_ZERO + round * 6 * S;
 
-		for (unsigned i = 0; i < 2; i++) {
-			struct wg_packet pkt = { .buf = buf, .cap = BUF_CAP, .off = 16, .len = 84 };
-
-			make_ipv4(buf + 16, 84, &at[i].ip, &at[1 - i].ip, 0);
-			wg_seal(d[i], &pkt, 1, now);
-			pkt = (struct wg_packet){ .buf = buf, .cap = BUF_CAP };
-			while (wg_output(d[i], &pkt, 1, now)) {
-				pkt.path.remote = at[i];
-				wg_open(d[1 - i], &pkt, 1, now);
-				wg_handshakes(d[1 - i], 8, now);
-				pkt.off = 0;
-			}
-			wg_tick(d[i], now);
-		}
+		for (unsigned i = 0; i < 2; i++)
+			speak(d, at, i, now);
 	}
 	/* Once memory is there again all is well. */
 	assert_true(p[0]->current || p[1]->current);

@@ -198,7 +198,6 @@ static void persistent_keepalive(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_pair(&w, 0, 1);
-	start = w.now;
 	wg_peer_set_keepalive(peer_of(&w, 0, 1), 25, w.now);
 	wire_pump(&w, 0);
 	wire_settle(&w);
