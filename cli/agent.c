@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "linux/log.h"
 #include "mesh/inner.h"
 #include "node/daemon.h"
 
@@ -23,7 +22,6 @@ static int run_start(int argc, char **argv)
 		{ "log-level", "LEVEL", "error, warn, info, debug, trace", &level, NULL, false },
 		{ 0 },
 	};
-	enum log_level parsed;
 	unsigned long number;
 	int code;
 
@@ -35,17 +33,13 @@ static int run_start(int argc, char **argv)
 	if (!mesh_id_is_valid(o.mesh_id) || !mesh_id_is_valid(o.agent_id))
 		return fail(EXIT_USAGE, "'%s' is not an id (1 to 63 letters, digits, '.', '_', '-')",
 		            mesh_id_is_valid(o.mesh_id) ? o.agent_id : o.mesh_id);
-	if (log_level_parse(level, &parsed))
-		return fail(EXIT_USAGE, "--log-level: '%s' is none of error, warn, info, debug, trace",
-		            level);
-	if (!option_number("wg-port", port, 65535, &number) ||
+	if (!option_logger(level, &o.log) || !option_number("wg-port", port, 65535, &number) ||
 	    !option_interface(o.interface_name) || !option_url(o.discovery_url))
 		return EXIT_USAGE;
 	o.secret = getenv("WARREN_SECRET");
 	if (o.secret && !*o.secret)
 		o.secret = NULL;
 	o.port = (uint16_t)number;
-	o.log = log_to_stderr(parsed);
 	return agent_run(&o);
 }
 

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "linux/log.h"
 #include "mesh/inner.h"
 #include "node/daemon.h"
 
@@ -21,7 +20,6 @@ static int run_start(int argc, char **argv)
 		{ "log-level", "LEVEL", "error, warn, info, debug, trace", &level, NULL, false },
 		{ 0 },
 	};
-	enum log_level parsed;
 	unsigned long number;
 	int code;
 
@@ -33,10 +31,7 @@ static int run_start(int argc, char **argv)
 	if (!mesh_id_is_valid(o.mesh_id))
 		return fail(EXIT_USAGE, "--mesh: '%s' is not a mesh id (1 to 63 letters, digits, '.', "
 		                        "'_', '-')", o.mesh_id);
-	if (log_level_parse(level, &parsed))
-		return fail(EXIT_USAGE, "--log-level: '%s' is none of error, warn, info, debug, trace",
-		            level);
-	if (!option_number("wg-port", port, 65535, &number) ||
+	if (!option_logger(level, &o.log) || !option_number("wg-port", port, 65535, &number) ||
 	    !option_interface(o.interface_name) || !option_url(o.discovery_url))
 		return EXIT_USAGE;
 	if (prefix_parse(subnet, strlen(subnet), &o.subnet) || o.subnet.ip.family != IP_V4 ||
@@ -45,7 +40,6 @@ static int run_start(int argc, char **argv)
 		                        DEFAULT_SUBNET, subnet);
 	prefix_mask(&o.subnet);
 	o.port = (uint16_t)number;
-	o.log = log_to_stderr(parsed);
 	return colony_run(&o);
 }
 

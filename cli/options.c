@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "linux/log.h"
 #include "linux/tun.h"
 #include "node/discovery.h"
 
@@ -34,6 +35,19 @@ bool option_number(const char *name, const char *text, unsigned long max, unsign
 		return false;
 	}
 	*out = v;
+	return true;
+}
+
+bool option_logger(const char *level, struct logger *out)
+{
+	enum log_level parsed;
+
+	if (log_level_parse(level, &parsed)) {
+		fail(EXIT_USAGE, "--log-level: '%s' is none of error, warn, info, debug, trace",
+		     level);
+		return false;
+	}
+	*out = log_to_stderr(parsed);
 	return true;
 }
 

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "base/host.h"
+
 /* Exit codes of every command. */
 enum {
 	EXIT_DONE = 0,
@@ -44,6 +46,9 @@ int fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3))
 
 /* Number, port, ADDR:PORT. On failure says what is wrong with --NAME and returns false. */
 bool option_number(const char *name, const char *text, unsigned long max, unsigned long *out);
+
+/* A logger for --log-level LEVEL; says so if there is no such level. */
+bool option_logger(const char *level, struct logger *out);
 
 /* Whether URL can be a discovery server's; says so if not. */
 bool option_url(const char *url);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "linux/files.h"
-#include "linux/log.h"
 #include "server/server.h"
 
 /* ADDR:PORT, or :PORT for every address. */
@@ -62,7 +61,6 @@ static int run_server(int argc, char **argv)
 		{ 0 }
 	};
 	struct server_config cfg = { .version = WARREN_VERSION };
-	enum log_level threshold;
 	struct logger log;
 	unsigned long seconds;
 	int code;
@@ -70,17 +68,13 @@ static int run_server(int argc, char **argv)
 	if (!options_parse(&command_server, options, argc, argv, NULL, &code))
 		return code;
 	if (!parse_listen("http", http, &cfg.http) || !parse_listen("stun", stun, &cfg.stun) ||
-	    !option_number("ttl", ttl, 86400, &seconds))
+	    !option_number("ttl", ttl, 86400, &seconds) || !option_logger(level, &log))
 		return EXIT_USAGE;
 	if (seconds == 0)
 		return fail(EXIT_USAGE, "server: --ttl: a registration must last a second at least");
 	if (proxies && edge_parse(proxies, &cfg.edge))
 		return fail(EXIT_USAGE, "server: --trust-proxy: '%s' is not a list of at most %d "
 		                        "CIDRs, such as 10.0.0.0/8", proxies, EDGE_TRUSTED_MAX);
-	if (log_level_parse(level, &threshold))
-		return fail(EXIT_USAGE, "server: --log-level: '%s' is none of error, warn, info, "
-		                        "debug, trace", level);
-	log = log_to_stderr(threshold);
 	cfg.ttl_s = (uint32_t)seconds;
 	cfg.log = &log;
 	return serve(&cfg, data);

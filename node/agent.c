@@ -30,8 +30,7 @@ struct agent_daemon {
 
 static int say(const char *what, const char *why)
 {
-	fprintf(stderr, "warren: agent: %s: %s\n", what, why);
-	return 1;
+	return daemon_say("agent", what, why);
 }
 
 /* ---- files ---- */
@@ -112,19 +111,6 @@ static enum err load_file(struct agent_daemon *d)
 	         d->file.state.agent_id, d->file.state.mesh_id);
 	say(who, "use another --data for another agent");
 	return ERR_EXISTS;
-}
-
-static enum err take_lock(struct agent_daemon *d)
-{
-	char path[FILES_PATH_MAX];
-	enum err e = daemon_path(path, sizeof(path), d->dir, "agent.lock");
-
-	if (!e)
-		e = files_lock(path, &d->lock_fd);
-	if (e)
-		say(d->dir, e == ERR_EXISTS ? "another agent runs on this data directory"
-		                            : strerror(errno));
-	return e;
 }
 
 static enum err save_state(void *ctx, const struct agent_state *s)
@@ -327,7 +313,7 @@ int agent_run(const struct agent_options *o)
 
 	if (daemon_data_dir(o->data, "agent", true, d.dir, sizeof(d.dir)) == ERR_OK &&
 	    daemon_path(d.path, sizeof(d.path), d.dir, "agent.json") == ERR_OK &&
-	    take_lock(&d) == ERR_OK) {
+	    daemon_lock("agent", d.dir, &d.lock_fd) == ERR_OK) {
 		code = run_locked(&d);
 		close(d.lock_fd);
 	}

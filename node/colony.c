@@ -27,8 +27,7 @@ struct colony_daemon {
 
 static int say(const char *what, const char *why)
 {
-	fprintf(stderr, "warren: colony: %s: %s\n", what, why);
-	return 1;
+	return daemon_say("colony", what, why);
 }
 
 /* ---- files ---- */
@@ -108,19 +107,6 @@ static enum err load_secret(struct colony_daemon *d)
 		say("cannot read colony.secret", strerror(errno));
 	}
 	wipe(line, sizeof(line));
-	return e;
-}
-
-static enum err take_lock(struct colony_daemon *d)
-{
-	char path[FILES_PATH_MAX];
-	enum err e = daemon_path(path, sizeof(path), d->dir, "colony.lock");
-
-	if (!e)
-		e = files_lock(path, &d->lock_fd);
-	if (e)
-		say(d->dir, e == ERR_EXISTS ? "another colony runs on this data directory"
-		                            : strerror(errno));
 	return e;
 }
 
@@ -377,7 +363,7 @@ int colony_run(const struct colony_options *o)
 	int code = 1;
 
 	if (daemon_data_dir(o->data, "colony", true, d.dir, sizeof(d.dir)) == ERR_OK &&
-	    take_lock(&d) == ERR_OK) {
+	    daemon_lock("colony", d.dir, &d.lock_fd) == ERR_OK) {
 		code = run_locked(&d);
 		store_close(d.store);
 		close(d.lock_fd);

@@ -19,8 +19,7 @@
 
 static int say(const char *what, const char *why)
 {
-	fprintf(stderr, "warren: colony: %s: %s\n", what, why);
-	return 1;
+	return daemon_say("colony", what, why);
 }
 
 static enum err read_file(const char *data, const char *name, char *out, size_t cap)

@@ -36,6 +36,11 @@ struct agent_options {
 
 int agent_run(const struct agent_options *o);
 
+/* One line on stderr, "warren: ROLE: WHAT: WHY"; returns exit code 1. */
+int daemon_say(const char *role, const char *what, const char *why);
+/* Takes DIR/ROLE.lock, so that a directory serves one daemon. Says what is wrong itself. */
+enum err daemon_lock(const char *role, const char *dir, int *fd) MUST_CHECK;
+
 /* The directory of a role's state: DATA as given, or ROLE inside the default one. Created if CREATE.
  * Says what is wrong itself. */
 enum err daemon_data_dir(const char *data, const char *role, bool create, char *out,
