@@ -237,7 +237,7 @@ static void out_of_memory(void **state)
 		struct pool p = pool_of("10.42.0.0/24");
 		struct allocation *row;
 		uint32_t expect = 2;
-		char id[8];
+		char id[16];
 
 		sim.meter.fail_at = sim.meter.calls + fail;
 		for (int i = 0; i < 40; i++) {

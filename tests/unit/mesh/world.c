@@ -20,7 +20,7 @@ uint64_t world_seeds(uint64_t count)
 
 static void add_agent(struct world *w, size_t i)
 {
-	static char names[WORLD_AGENTS_MAX][16], ips[WORLD_AGENTS_MAX][32];
+	static char names[WORLD_AGENTS_MAX][32], ips[WORLD_AGENTS_MAX][32];
 	struct sim_node *n = &w->agents[i];
 
 	snprintf(names[i], sizeof(names[i]), "agent-%zu", i);
