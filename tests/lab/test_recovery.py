@@ -8,7 +8,7 @@ from mesh import COLONY_IP, SOAK, MeshTest, main
 from traffic import Pinger
 
 RESUME = 5  # seconds that the mesh has to mend
-OUTAGE = 600 if SOAK else 45  # seconds without a server; past the first renewal at 60 s in a soak
+OUTAGE = 600 if SOAK else 45  # seconds without a server; a soak outlasts every registration
 
 
 class RecoveryTest(MeshTest):
