@@ -1,5 +1,7 @@
 #include "sim/net.h"
 
+#include "base/bytes.h"
+
 struct hop {
 	struct box *at;
 	struct box *below; /* it came from this child of AT; NULL: from above */
@@ -266,4 +268,24 @@ void net_send(struct box *b, const struct datagram *d)
 		return;
 	}
 	put_on_link(b, b->up, b, &out);
+}
+
+void net_make_packet(uint8_t *p, const struct ip_addr *from, const struct ip_addr *to, size_t len)
+{
+	memset(p, 0, len);
+	if (to->family == IP_V4) {
+		p[0] = 0x45;
+		store_be16(p + 2, (uint16_t)len);
+		p[8] = 64;
+		p[9] = 1;
+		memcpy(p + 12, from->bytes, 4);
+		memcpy(p + 16, to->bytes, 4);
+	} else {
+		p[0] = 0x60;
+		store_be16(p + 4, (uint16_t)(len - 40));
+		p[6] = 58;
+		p[7] = 64;
+		memcpy(p + 8, from->bytes, 16);
+		memcpy(p + 24, to->bytes, 16);
+	}
 }

@@ -74,5 +74,7 @@ uint64_t net_path_id(const struct box *b);
 uint64_t net_latency(const struct box *b);
 
 struct ip_addr net_parse_ip(const char *text);
+/* An IP packet of LEN bytes, at least a header's, as a TUN device would hand it over. */
+void net_make_packet(uint8_t *p, const struct ip_addr *from, const struct ip_addr *to, size_t len);
 
 #endif

@@ -26,8 +26,8 @@ static struct happening *put(struct sim_node *n)
 	return h;
 }
 
-static void put_bytes(struct sim_node *n, int type, const struct wg_peer *peer, const uint8_t *p,
-                      size_t len)
+static void put_bytes(struct sim_node *n, enum happened type, const struct wg_peer *peer,
+                      const uint8_t *p, size_t len)
 {
 	struct happening *h = len <= MESH_BYTES_MAX ? put(n) : NULL;
 	struct wg_peer_info info;
@@ -133,28 +133,6 @@ static void send_inner(struct sim_node *n, struct wg_peer *peer, const uint8_t *
 
 /* ---- the TUN device ---- */
 
-static size_t make_packet(uint8_t *p, const struct ip_addr *from, const struct ip_addr *to,
-                          size_t len)
-{
-	memset(p, 0, len);
-	if (to->family == IP_V4) {
-		p[0] = 0x45;
-		store_be16(p + 2, (uint16_t)len);
-		p[8] = 64;
-		p[9] = 1;
-		memcpy(p + 12, from->bytes, 4);
-		memcpy(p + 16, to->bytes, 4);
-	} else {
-		p[0] = 0x60;
-		store_be16(p + 4, (uint16_t)(len - 40));
-		p[6] = 58;
-		p[7] = 64;
-		memcpy(p + 8, from->bytes, 16);
-		memcpy(p + 24, to->bytes, 16);
-	}
-	return len;
-}
-
 void node_tun_send(struct sim_node *n, const struct ip_addr *to, size_t len)
 {
 	const struct ip_prefix *own = to->family == IP_V4 ? &n->address4 : &n->address6;
@@ -165,7 +143,7 @@ void node_tun_send(struct sim_node *n, const struct ip_addr *to, size_t len)
 	if (!n->alive || n->asleep || own->ip.family == IP_NONE)
 		return;
 	n->tun_tx++;
-	make_packet(buf + WG_HEADROOM, &own->ip, to, len);
+	net_make_packet(buf + WG_HEADROOM, &own->ip, to, len);
 	wg_seal(n->device, &pkt, 1, node_now(n));
 	n->refused[pkt.verdict]++;
 	if (pkt.verdict == WG_SEND)

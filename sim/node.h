@@ -26,8 +26,10 @@ struct disk {
 	size_t revoked_count;
 };
 
+enum happened { HAPPENED_EVENT, HAPPENED_INNER, HAPPENED_HOMELESS };
+
 struct happening {
-	enum { HAPPENED_EVENT, HAPPENED_INNER, HAPPENED_HOMELESS } type;
+	enum happened type;
 	struct wg_event event;
 	uint8_t key[WG_KEY_LEN];
 	bool has_peer;

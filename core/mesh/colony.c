@@ -289,6 +289,7 @@ static void session_began(struct colony *c, struct colony_peer *p, const struct 
 	p->trial_ns = TIME_NEVER;
 	if (p->provisional || !p->row)
 		return;
+	colony_punch_worked(c, p->row->agent_id);
 	text_kv(&t, "agent", p->row->agent_id);
 	text_kv_endpoint(&t, "endpoint", &e->path.remote);
 	if (!p->online)

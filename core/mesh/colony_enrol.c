@@ -160,6 +160,7 @@ static void on_request(struct colony *c, struct colony_peer *p, const struct inn
 {
 	struct inner_message answer = { .type = INNER_ENROL_RESPONSE, .id = m->id };
 
+	colony_punch_worked(c, m->agent_id);
 	answer.status = enrol(c, p, m, &answer, now, wall);
 	if (answer.status == ENROL_OK) {
 		fill_addresses(c, p, &answer);

@@ -27,6 +27,7 @@ struct colony_peer {
 
 struct opener {
 	struct endpoint remote;
+	uint8_t ttl;                /* of the first ones */
 	unsigned step;
 	uint64_t began_ns, next_ns;
 };
@@ -35,7 +36,18 @@ struct answer {
 	char punch_id[MESH_PUNCH_ID_MAX];
 	struct endpoint agent[MESH_CANDIDATES_MAX];
 	size_t agent_count;
+	uint8_t ttl;
 };
+
+/* With which TTL our NAT was opened for an agent last; cleared when the agent comes through. */
+struct attempt {
+	char agent_id[MESH_ID_MAX];
+	uint64_t at_ns; /* 0: none */
+	unsigned tries;
+	uint8_t ttl;
+};
+
+#define ATTEMPTS_MAX 16
 
 struct colony {
 	struct colony_config cfg;
@@ -61,6 +73,9 @@ struct colony {
 	size_t answer_head, answer_count;
 	struct opener openers[COLONY_OPENERS_MAX];
 	size_t opener_count;
+	uint8_t opener_ttl;     /* what got an agent through last */
+	struct attempt attempts[ATTEMPTS_MAX];
+	size_t attempt_next;
 
 	struct colony_stats stats;
 };
@@ -83,6 +98,8 @@ void colony_unknown_key(struct colony *c, const struct wg_event *e, uint64_t now
 void colony_punch_tick(struct colony *c, uint64_t now);
 uint64_t colony_punch_deadline(const struct colony *c);
 void colony_punch_reply(struct colony *c, const struct rpc_reply *r, uint64_t now);
+/* The agent has come through. */
+void colony_punch_worked(struct colony *c, const char *agent_id);
 void colony_punch_restart(struct colony *c, uint64_t now);
 
 #endif

@@ -13,11 +13,67 @@
 #define AWAIT_RETRY_MAX_S  4   /* whoever waits for us should not wait for our backoff */
 #define OPENER_LEN         32  /* looks like a WireGuard keepalive of a session nobody has */
 
+#define OPENER_TTL_MIN     2
+#define OPENER_TTL_MAX     4
+#define ATTEMPT_MIN_NS     (5 * NS_PER_S)  /* whoever asks again sooner has not knocked */
+#define ATTEMPT_MAX_NS     (60 * NS_PER_S) /* and later, it is another story */
+
 static const struct {
-	uint8_t ttl;
+	uint8_t deeper; /* than the first ones */
 	uint16_t after_ms;
-} opener_steps[] = { { 2, 0 },   { 2, 5 },    { 2, 20 }, /* one of them before the agent's first */
-		     { 2, 200 }, { 3, 1000 }, { 4, 1400 } };
+} opener_steps[] = { { 0, 0 },   { 0, 5 },    { 0, 20 }, /* one of them before the agent's first */
+		     { 0, 200 }, { 1, 1000 }, { 2, 1400 } };
+
+static uint8_t opener_ttl(const struct opener *o)
+{
+	unsigned ttl = o->ttl + opener_steps[o->step].deeper;
+
+	return (uint8_t)(ttl < OPENER_TTL_MAX ? ttl : OPENER_TTL_MAX);
+}
+
+/* How far the first openers are to go. Behind two NATs of ours, the outer one has to be opened
+ * before the agent speaks as well. Nobody tells us how many there are, so an agent that asks again
+ * gets deeper ones every other time, and what helped one is begun with for the next. */
+static uint8_t ttl_of_try(const struct colony *c, unsigned tries)
+{
+	unsigned first = c->opener_ttl ? c->opener_ttl : OPENER_TTL_MIN;
+	unsigned deeper = tries % 2 ? 1 + tries / 2 % 2 : 0;
+	unsigned span = OPENER_TTL_MAX - OPENER_TTL_MIN + 1;
+
+	return (uint8_t)(OPENER_TTL_MIN + (first - OPENER_TTL_MIN + deeper) % span);
+}
+
+static uint8_t first_ttl(struct colony *c, const char *agent_id, uint64_t now)
+{
+	struct attempt *a = NULL;
+
+	for (size_t i = 0; i < ATTEMPTS_MAX && !a; i++)
+		if (c->attempts[i].at_ns && now < c->attempts[i].at_ns + ATTEMPT_MAX_NS &&
+		    str_eq(c->attempts[i].agent_id, agent_id))
+			a = &c->attempts[i];
+	if (!a) {
+		a = &c->attempts[c->attempt_next++ % ATTEMPTS_MAX];
+		memcpy(a->agent_id, agent_id, sizeof(a->agent_id));
+		a->tries = 0;
+	} else if (now >= a->at_ns + ATTEMPT_MIN_NS) {
+		a->tries++;
+	}
+	a->at_ns = now;
+	a->ttl = ttl_of_try(c, a->tries);
+	return a->ttl;
+}
+
+void colony_punch_worked(struct colony *c, const char *agent_id)
+{
+	for (size_t i = 0; i < ATTEMPTS_MAX; i++) {
+		struct attempt *a = &c->attempts[i];
+
+		if (!a->at_ns || !str_eq(a->agent_id, agent_id))
+			continue;
+		c->opener_ttl = a->ttl;
+		a->at_ns = 0;
+	}
+}
 
 static void send_opener(struct colony *c, struct opener *o)
 {
@@ -27,13 +83,14 @@ static void send_opener(struct colony *c, struct opener *o)
 	rng_fill(&c->cfg.rng, bytes, sizeof(bytes));
 	store_le32(bytes, 4);
 	memset(bytes + 8, 0, 8);
-	outbox_send(&c->out, &o->remote, bytes, sizeof(bytes), opener_steps[o->step].ttl);
+	outbox_send(&c->out, &o->remote, bytes, sizeof(bytes), opener_ttl(o));
 	o->step++;
 	if (o->step < ARRAY_LEN(opener_steps))
 		o->next_ns = o->began_ns + opener_steps[o->step].after_ms * NS_PER_MS;
 }
 
-static void open_towards(struct colony *c, const struct endpoint *remote, uint64_t now)
+static void open_towards(struct colony *c, const struct endpoint *remote, uint8_t ttl,
+                         uint64_t now)
 {
 	struct opener *o = NULL;
 
@@ -45,7 +102,7 @@ static void open_towards(struct colony *c, const struct endpoint *remote, uint64
 			return;
 		o = &c->openers[c->opener_count++];
 	}
-	*o = (struct opener){ .remote = *remote, .began_ns = now, .next_ns = now };
+	*o = (struct opener){ .remote = *remote, .ttl = ttl, .began_ns = now, .next_ns = now };
 	send_opener(c, o);
 }
 
@@ -80,6 +137,7 @@ static void take_offer(struct colony *c, const struct punch_offer *offer, uint64
 	a = &c->answers[(c->answer_head + c->answer_count++) % COLONY_ANSWERS_MAX];
 	memcpy(a->punch_id, offer->punch_id, sizeof(a->punch_id));
 	a->agent_count = offer->candidate_count;
+	a->ttl = first_ttl(c, offer->agent_id, now);
 	for (size_t i = 0; i < a->agent_count; i++)
 		a->agent[i] = offer->candidates[i].endpoint;
 	c->stats.punches++;
@@ -109,7 +167,7 @@ static void send_answer(struct colony *c, uint64_t now)
 	if (!a)
 		return;
 	for (size_t i = 0; i < answer->agent_count; i++)
-		open_towards(c, &answer->agent[i], now);
+		open_towards(c, &answer->agent[i], answer->ttl, now);
 	common_request(c, r, RPC_ANSWER_PUNCH);
 	memcpy(r->punch_id, answer->punch_id, sizeof(r->punch_id));
 	r->candidate_count = presence_candidates(&c->presence, r->candidates);

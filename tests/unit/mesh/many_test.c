@@ -187,6 +187,36 @@ static void carrier_nat(void **state)
 	free(t);
 }
 
+/* The same with an outer router of the colony's that does not filter its WAN input: what the agent
+ * sends before that router is opened spoils the port. The second attempt opens it in time; and the
+ * next agent does not need a second one. */
+static void unfiltered_outer_nat(void **state)
+{
+	struct world *w = world_new(world_seed(1), 3);
+	struct box *outer = net_add(&w->net, "outer", BOX_ROUTER, w->net.core, "203.0.113.200");
+	uint64_t took[3];
+
+	(void)state;
+	outer->link = w->router_c->link;
+	world_nat(outer, NAT_MASQUERADE, false);
+	w->router_c->up = outer;
+	net_set_ip(w->router_c, "100.64.0.9");
+	w->router_a->up = net_add(&w->net, "hop", BOX_ROUTER, w->net.core, NULL);
+	world_start_colony(w);
+	for (size_t i = 0; i < 3; i++) {
+		world_start_agent(w, i);
+		took[i] = world_until_up(w, i, 30 * S);
+		world_check(w, took[i] != TIME_NEVER);
+	}
+	print_message("colony behind two unfiltered NATs: %llu, %llu, %llu ms\n",
+	              (unsigned long long)(took[0] / MS), (unsigned long long)(took[1] / MS),
+	              (unsigned long long)(took[2] / MS));
+	assert_in_range(took[0], 0, 12 * S);
+	assert_in_range(took[1], 0, 1 * S);
+	assert_in_range(took[2], 0, 1 * S);
+	world_free(w);
+}
+
 /* ---- strangers ---- */
 
 
@@ -259,6 +289,7 @@ int main(void)
 		cmocka_unit_test(colony_on_holiday),
 		cmocka_unit_test(small_subnet),
 		cmocka_unit_test(carrier_nat),
+		cmocka_unit_test(unfiltered_outer_nat),
 		cmocka_unit_test(strangers),
 	};
 

@@ -170,8 +170,6 @@ static void all_at_once(void **state)
 		sim_run(&w->sim, sim_below(&w->sim, 10000) * MS);
 		service_set_down(&w->service, false);
 		times_add(t, back(w));
-		if (getenv("SIM_SLOW") && t->ns[t->count - 1] > 5 * S)
-			sim_report(&w->sim);
 		world_free(w);
 	}
 	times_print(t, "server, colony and agent restarted");
@@ -249,8 +247,6 @@ static void router_moves(struct times *t, bool at_agent, uint64_t i)
 
 	net_set_ip(at_agent ? w->router_a : w->router_c, at_agent ? "192.0.2.99" : "203.0.113.99");
 	times_add(t, back(w));
-	if (getenv("SIM_SLOW") && t->ns[t->count - 1] > 15 * S)
-		sim_report(&w->sim);
 	world_free(w);
 }
 

@@ -110,7 +110,7 @@ static void server_lies_to_the_enrolled(void **state)
 	world_check(w, w->agent->alive && !node_is_up(w->agent));
 	assert_non_null(strstr(node_why(w->agent), "another colony key"));
 	w->service.lie_lookup_key = w->service.lie_punch_key = false;
-	world_check(w, world_until_up(w, 0, 20 * S) != TIME_NEVER);
+	world_check(w, world_until_up(w, 0, 45 * S) != TIME_NEVER);
 	world_free(w);
 }
 
