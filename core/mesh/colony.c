@@ -248,17 +248,22 @@ static void call_agents(struct colony *c, uint64_t now)
 {
 	size_t called = 0;
 
-	for (; c->call_next < c->peer_count && called < CALL_BATCH; c->call_next++) {
-		struct colony_peer *p = c->peers[c->call_next];
+	/* No cursor: peers that leave in between change the order. */
+	c->call_ns = TIME_NEVER;
+	for (size_t i = 0; i < c->peer_count; i++) {
+		struct colony_peer *p = c->peers[i];
 
 		if (p->trial_ns != 0)
 			continue;
+		if (called == CALL_BATCH) {
+			c->call_ns = now + CALL_EVERY_NS;
+			break;
+		}
 		p->trial_ns = now + TRIAL_NS;
 		wg_peer_set_endpoint(p->wg, &p->row->endpoint);
 		wg_peer_initiate(p->wg, true, now);
 		called++;
 	}
-	c->call_ns = c->call_next < c->peer_count ? now + CALL_EVERY_NS : TIME_NEVER;
 }
 
 /* ---- what happens ---- */

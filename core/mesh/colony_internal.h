@@ -61,8 +61,7 @@ struct colony {
 	size_t peer_count, peer_cap, provisional_count;
 	uint64_t sweep_ns;      /* next look at the clock of leases and peers */
 	uint64_t release_ns;    /* no lease ends before: while we were away nobody could renew */
-	size_t call_next;       /* restart: the next peer to be called */
-	uint64_t call_ns;
+	uint64_t call_ns;       /* restart: when to call the next peers */
 
 	struct rpc_request await_request, answer_request;
 	bool awaiting, answering;
