@@ -55,6 +55,11 @@ static uint8_t first_ttl(struct colony *c, const char *agent_id, uint64_t now)
 		a = &c->attempts[c->attempt_next++ % ATTEMPTS_MAX];
 		memcpy(a->agent_id, agent_id, sizeof(a->agent_id));
 		a->tries = 0;
+	} else if (now >= a->at_ns + ATTEMPT_MIN_NS && c->opener_ttl > OPENER_TTL_MIN &&
+	           a->ttl == c->opener_ttl) {
+		/* What helped another does not help this one: the other may have been lucky. */
+		c->opener_ttl = 0;
+		a->tries = 0;
 	} else if (now >= a->at_ns + ATTEMPT_MIN_NS) {
 		a->tries++;
 	}
