@@ -159,7 +159,7 @@ static json_t *agents_json(struct colony *c)
 	struct colony_agent a;
 	size_t cursor = 0;
 
-	while (colony_agent_next(c, &cursor, &a, clock_now()))
+	while (colony_agent_next(c, &cursor, &a))
 		json_array_append_new(list, agent_json(&a));
 	return json_pack("{s:o}", "agents", list);
 }
@@ -171,7 +171,7 @@ static json_t *status_json(struct colony_daemon *d)
 	struct colony_agent a;
 	size_t cursor = 0;
 
-	while (colony_agent_next(d->colony, &cursor, &a, clock_now())) {
+	while (colony_agent_next(d->colony, &cursor, &a)) {
 		json_t *peer = a.peer ? node_peer_status(d->node, a.peer, a.row->agent_id) : NULL;
 		const char *path = a.online ? endpoint_path(&a.row->endpoint) : NULL;
 
@@ -191,10 +191,8 @@ static json_t *status_json(struct colony_daemon *d)
 static json_t *remove_json(struct colony_daemon *d, const json_t *request)
 {
 	const char *id = json_string_value(json_object_get(request, "agent"));
-	enum err e = id ? colony_remove(d->colony, id, clock_now(), clock_wall()) : ERR_INVALID;
+	enum err e = id ? colony_remove(d->colony, id, clock_wall()) : ERR_INVALID;
 
-	if (!e)
-		e = store_commit(d->store);
 	if (e)
 		return json_pack("{s:s}", "error",
 		                 e == ERR_NOT_FOUND ? "no such agent" : err_text(e));

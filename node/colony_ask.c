@@ -150,11 +150,7 @@ static int remove_on_disk(const char *data, const char *agent_id)
 		g.found.status = ALLOCATION_RELEASED;
 		g.found.released_at_s = clock_wall().s;
 		wipe(g.found.psk, sizeof(g.found.psk));
-		e = port.revoke(port.ctx, g.found.public_key);
-		if (!e)
-			e = port.save(port.ctx, &g.found);
-		if (!e)
-			e = store_commit(store);
+		e = port.remove(port.ctx, &g.found);
 		code = e ? say("cannot write to the colony's database", err_text(e)) : 0;
 	}
 	wipe(&g.found, sizeof(g.found));

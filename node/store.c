@@ -132,15 +132,31 @@ static enum err save_row(void *ctx, const struct allocation *a)
 	return step(s, SAVE);
 }
 
-static enum err revoke_key(void *ctx, const uint8_t key[static WG_KEY_LEN])
+static enum err revoke_key(struct store *s, const uint8_t key[static WG_KEY_LEN])
 {
-	struct store *s = ctx;
-
-	if (begin(s))
-		return ERR_IO;
 	bind_blob(s->st[REVOKE], 1, key, WG_KEY_LEN);
 	sqlite3_bind_int64(s->st[REVOKE], 2, (sqlite3_int64)clock_wall().s);
 	return step(s, REVOKE);
+}
+
+/* In a transaction of its own: what went before must not share its fate. */
+static enum err remove_row(void *ctx, const struct allocation *released)
+{
+	struct store *s = ctx;
+	enum err e = store_commit(s);
+
+	if (!e)
+		e = begin(s);
+	if (!e)
+		e = revoke_key(s, released->public_key);
+	if (!e)
+		e = save_row(s, released);
+	if (!e)
+		return store_commit(s);
+	if (s->changed)
+		(void)!step(s, ROLLBACK);
+	s->changed = false;
+	return e;
 }
 
 static bool key_is_revoked(void *ctx, const uint8_t key[static WG_KEY_LEN])
@@ -158,7 +174,7 @@ static bool key_is_revoked(void *ctx, const uint8_t key[static WG_KEY_LEN])
 
 struct pool_store store_port(struct store *s)
 {
-	return (struct pool_store){ save_row, revoke_key, key_is_revoked, s };
+	return (struct pool_store){ save_row, remove_row, key_is_revoked, s };
 }
 
 /* ---- loading ---- */

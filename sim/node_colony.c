@@ -97,18 +97,6 @@ static enum err save(void *ctx, const struct allocation *a)
 	return ERR_OK;
 }
 
-static enum err revoke(void *ctx, const uint8_t key[static WG_KEY_LEN])
-{
-	struct sim_node *n = ctx;
-
-	if (n->fail_save)
-		return ERR_IO;
-	begin(n);
-	INVARIANT(n->unsaved.revoked_count < NODE_REVOKED_MAX);
-	memcpy(n->unsaved.revoked[n->unsaved.revoked_count++], key, WG_KEY_LEN);
-	return ERR_OK;
-}
-
 static bool is_revoked(void *ctx, const uint8_t key[static WG_KEY_LEN])
 {
 	struct sim_node *n = ctx;
@@ -131,11 +119,23 @@ static enum err commit(struct sim_node *n)
 	return ERR_OK;
 }
 
+static enum err remove_row(void *ctx, const struct allocation *released)
+{
+	struct sim_node *n = ctx;
+	enum err e = commit(n);
+
+	if (!e)
+		e = save(n, released);
+	if (e)
+		return e;
+	INVARIANT(n->unsaved.revoked_count < NODE_REVOKED_MAX);
+	memcpy(n->unsaved.revoked[n->unsaved.revoked_count++], released->public_key, WG_KEY_LEN);
+	return commit(n);
+}
+
 enum err node_remove_agent(struct sim_node *c, const char *agent_id)
 {
-	enum err e = colony_remove(c->colony, agent_id, node_now(c), sim_wall(c->sim));
-
-	return e ? e : commit(c);
+	return colony_remove(c->colony, agent_id, sim_wall(c->sim));
 }
 
 /* ---- the check of what comes out ---- */
@@ -172,7 +172,7 @@ static enum err make(struct sim_node *n, uint64_t now)
 		                     .log = { emit, n, LOG_DEBUG },
 		                     .secret = n->secret,
 		                     .subnet4 = n->subnet4,
-		                     .store = { save, revoke, is_revoked, n },
+		                     .store = { save, remove_row, is_revoked, n },
 		                     .device = n->device };
 	enum err e;
 

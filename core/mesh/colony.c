@@ -457,23 +457,19 @@ uint64_t colony_deadline(const struct colony *c)
 
 /* ---- what people ask ---- */
 
-enum err colony_remove(struct colony *c, const char *agent_id, uint64_t now, struct wall_time wall)
+enum err colony_remove(struct colony *c, const char *agent_id, struct wall_time wall)
 {
 	struct allocation *row = pool_find(&c->pool, agent_id);
 	struct allocation after;
 	enum err e;
 
-	(void)now;
 	if (!row)
 		return ERR_NOT_FOUND;
-	e = c->cfg.store.revoke(c->cfg.store.ctx, row->public_key);
-	if (e)
-		return e;
 	after = *row;
 	after.status = ALLOCATION_RELEASED;
 	after.released_at_s = wall.s;
 	wipe(after.psk, sizeof(after.psk));
-	e = colony_save(c, &after);
+	e = c->cfg.store.remove(c->cfg.store.ctx, &after);
 	if (e)
 		return e;
 	release(c, row, wall);
@@ -481,9 +477,8 @@ enum err colony_remove(struct colony *c, const char *agent_id, uint64_t now, str
 	return ERR_OK;
 }
 
-bool colony_agent_next(struct colony *c, size_t *cursor, struct colony_agent *out, uint64_t now)
+bool colony_agent_next(struct colony *c, size_t *cursor, struct colony_agent *out)
 {
-	(void)now;
 	while (*cursor < c->pool.count) {
 		struct allocation *row = c->pool.rows[(*cursor)++];
 		struct colony_peer *p;

@@ -53,8 +53,7 @@ bool colony_next_action(struct colony *c, struct mesh_action *out);
 
 /* Revokes an agent: its key is refused from now on, its address is released. ERR_NOT_FOUND, or what
  * the store said (then nothing has changed). */
-enum err colony_remove(struct colony *c, const char *agent_id, uint64_t now,
-                       struct wall_time wall) MUST_CHECK;
+enum err colony_remove(struct colony *c, const char *agent_id, struct wall_time wall) MUST_CHECK;
 
 /* One agent as others see it. */
 struct colony_agent {
@@ -65,7 +64,7 @@ struct colony_agent {
 };
 
 /* Iterates over agents; *CURSOR starts at 0. False at the end. */
-bool colony_agent_next(struct colony *c, size_t *cursor, struct colony_agent *out, uint64_t now);
+bool colony_agent_next(struct colony *c, size_t *cursor, struct colony_agent *out);
 
 struct ip_prefix colony_address4(const struct colony *c);
 struct ip_prefix colony_address6(const struct colony *c);

@@ -28,11 +28,13 @@ struct allocation {
 	struct endpoint endpoint; /* where it was last seen; IP_NONE: never */
 };
 
-/* The disk. Synchronous: OK means it is there after a crash. */
+/* The disk. */
 struct pool_store {
+	/* Becomes lasting with the commit at the end of the turn. */
 	enum err (*save)(void *ctx, const struct allocation *a);
-	/* The key is refused from now on. */
-	enum err (*revoke)(void *ctx, const uint8_t public_key[static WG_KEY_LEN]);
+	/* Saves the released row and refuses its key from now on; both or neither, and lasting at
+	 * once. */
+	enum err (*remove)(void *ctx, const struct allocation *released);
 	bool (*is_revoked)(void *ctx, const uint8_t public_key[static WG_KEY_LEN]);
 	void *ctx;
 };

@@ -196,6 +196,31 @@ static void colony_disk_fails(void **state)
 	colony_disk(true);
 }
 
+/* A removal that the disk refuses has not happened; one that it takes has, whole. */
+static void removal_is_all_or_nothing(void **state)
+{
+	struct world *w = world_new(world_seed(1), 1);
+
+	(void)state;
+	world_start_colony(w);
+	world_start_agent(w, 0);
+	world_check(w, world_until_up(w, 0, 30 * S) != TIME_NEVER);
+	w->colony.fail_save = true;
+	assert_int_equal(node_remove_agent(&w->colony, "agent-0"), ERR_IO);
+	w->colony.fail_save = false;
+	w->colony.fail_commit = true;
+	assert_int_equal(node_remove_agent(&w->colony, "agent-0"), ERR_IO);
+	w->colony.fail_commit = false;
+	sim_run(&w->sim, 30 * S);
+	world_check(w, node_is_up(w->agent));
+	assert_int_equal(w->colony.disk.revoked_count, 0);
+	assert_int_equal(node_remove_agent(&w->colony, "agent-0"), ERR_OK);
+	assert_int_equal(w->colony.disk.revoked_count, 1);
+	sim_run(&w->sim, 30 * S);
+	world_check(w, !node_is_up(w->agent));
+	world_free(w);
+}
+
 struct confirm_trap {
 	struct world *w;
 	unsigned confirms;
@@ -257,6 +282,7 @@ int main(void)
 		cmocka_unit_test(killed_anywhere),
 		cmocka_unit_test(out_of_memory),
 		cmocka_unit_test(colony_disk_fails),
+		cmocka_unit_test(removal_is_all_or_nothing),
 		cmocka_unit_test(disk_fails_at_confirm),
 		cmocka_unit_test(agent_disk_fails),
 	};
