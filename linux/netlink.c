@@ -4,6 +4,7 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <unistd.h>
 
 #include "linux/netlink_attrs.h"
@@ -265,6 +266,7 @@ struct address_list {
 	struct host_address *out;
 	size_t count, max;
 	unsigned skip;
+	bool tunnels; /* take them, too */
 };
 
 static int collect_link(const struct nlmsghdr *h, void *data)
@@ -273,6 +275,9 @@ static int collect_link(const struct nlmsghdr *h, void *data)
 	struct address_list *l = data;
 	unsigned wanted = IFF_UP | IFF_RUNNING;
 
+	/* ARPHRD_NONE: what comes out there has been through a tunnel, perhaps one of ours. */
+	if (m->ifi_type == ARPHRD_NONE && !l->tunnels)
+		return MNL_CB_OK;
 	if ((m->ifi_flags & wanted) == wanted && !(m->ifi_flags & IFF_LOOPBACK) &&
 	    (unsigned)m->ifi_index != l->skip && l->link_count < LINKS_MAX)
 		l->links[l->link_count++] = (unsigned)m->ifi_index;
@@ -322,18 +327,29 @@ static int collect_address(const struct nlmsghdr *h, void *data)
 	return MNL_CB_OK;
 }
 
-size_t netlink_host_addresses(unsigned skip_ifindex, struct host_address *out, size_t max)
+static size_t collect(struct address_list *list)
 {
-	struct address_list list = { .out = out, .max = max, .skip = skip_ifindex };
 	struct exchange x;
 	struct ifinfomsg *link;
 	struct ifaddrmsg *address;
 
 	exchange_init(&x, RTM_GETLINK, NLM_F_DUMP, sizeof(*link), &link);
-	if (exchange_run(&x, collect_link, &list))
+	if (exchange_run(&x, collect_link, list))
 		return 0;
 	exchange_init(&x, RTM_GETADDR, NLM_F_DUMP, sizeof(*address), &address);
-	if (exchange_run(&x, collect_address, &list))
+	if (exchange_run(&x, collect_address, list))
 		return 0;
-	return list.count;
+	return list->count;
+}
+
+size_t netlink_host_addresses(unsigned skip_ifindex, struct host_address *out, size_t max)
+{
+	struct address_list list = { .out = out, .max = max, .skip = skip_ifindex };
+	size_t n = collect(&list);
+
+	if (n)
+		return n;
+	list = (struct address_list){ .out = out, .max = max, .skip = skip_ifindex,
+		                      .tunnels = true };
+	return collect(&list);
 }

@@ -42,7 +42,9 @@ struct host_address {
 };
 
 /* The addresses that others could reach this host at: of links that are up and running, without
- * loopback, link-local, tentative and deprecated ones, and without those of SKIP_IFINDEX. Fills at
+ * loopback, link-local, tentative and deprecated ones, and without those of SKIP_IFINDEX. Links
+ * without a link layer (TUN devices: tunnels, ours among them) count only where there is no other:
+ * a tunnel inside a tunnel is nobody's wish. Fills at
  * most MAX, in the kernel's order; returns how many. 0 also when the kernel cannot be asked. */
 size_t netlink_host_addresses(unsigned skip_ifindex, struct host_address *out, size_t max);
 

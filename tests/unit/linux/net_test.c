@@ -6,8 +6,13 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <net/if.h>
+#include <linux/if_tun.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "linux/netlink.h"
 #include "linux/source.h"
@@ -121,6 +126,31 @@ static void test_addresses(void **state)
 	assert_false(has_address("10.42.0.7", 0));
 }
 
+/* A tunnel's address is no candidate beside an Ethernet's; alone it is better than none. */
+static void test_tunnels_come_last(void **state)
+{
+	struct ip_prefix through = prefix("10.42.0.8/16"), plain = prefix("10.43.0.8/16");
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	unsigned tap;
+
+	(void)state;
+	assert_true(fd >= 0);
+	strcpy(ifr.ifr_name, "tap9");
+	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
+	tap = netlink_index("tap9");
+	assert_int_equal(netlink_link_up(tun.ifindex), ERR_OK);
+	assert_int_equal(netlink_address_add(tun.ifindex, &through), ERR_OK);
+	assert_true(has_address("10.42.0.8", 0));
+	assert_int_equal(netlink_link_up(tap), ERR_OK);
+	assert_int_equal(netlink_address_add(tap, &plain), ERR_OK);
+	assert_true(has_address("10.43.0.8", 0));
+	assert_false(has_address("10.42.0.8", 0));
+	close(fd);
+	assert_true(has_address("10.42.0.8", 0));
+	assert_int_equal(netlink_address_remove(tun.ifindex, &through), ERR_OK);
+}
+
 static void test_routes_and_sources(void **state)
 {
 	struct ip_prefix net4 = prefix("10.77.1.2/16"), net6 = prefix("fd77::/48"),
@@ -193,6 +223,7 @@ int main(void)
 		cmocka_unit_test(test_tun),
 		cmocka_unit_test(test_link),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_tunnels_come_last),
 		cmocka_unit_test(test_routes_and_sources),
 		cmocka_unit_test(test_monitor),
 	};
