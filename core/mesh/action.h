@@ -118,7 +118,8 @@ struct outbox {
 /* A zeroed action of TYPE at the end of the queue, or NULL when it is full. */
 struct mesh_action *outbox_add(struct outbox *o, enum mesh_action_type type);
 bool outbox_take(struct outbox *o, struct mesh_action *out);
-void outbox_drop_peer(struct outbox *o, const struct wg_peer *p);
+/* Takes back what is queued of TYPE, for PEER only unless it is NULL. */
+void outbox_drop(struct outbox *o, enum mesh_action_type type, const struct wg_peer *peer);
 void outbox_send(struct outbox *o, const struct endpoint *to, const void *p, size_t len,
                  uint8_t ttl);
 

@@ -97,6 +97,7 @@ void connect_stop(struct agent *a)
 	a->moved = false;
 	a->punch_failures = 0;
 	cancel_punch(a);
+	outbox_drop(&a->out, MESH_REBIND, NULL); /* the session is on the port that we have */
 }
 
 void agent_rebound(struct agent *a, uint64_t now)

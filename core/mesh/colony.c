@@ -175,7 +175,7 @@ void colony_peer_drop(struct colony *c, struct colony_peer *p)
 		}
 	}
 	c->provisional_count -= p->provisional;
-	outbox_drop_peer(&c->out, p->wg);
+	outbox_drop(&c->out, MESH_SEND_INNER, p->wg);
 	wg_peer_remove(c->cfg.device, p->wg);
 	wipe(p, sizeof(*p));
 	mem_free(&c->cfg.alloc, p, sizeof(*p));

@@ -25,14 +25,14 @@ bool outbox_take(struct outbox *o, struct mesh_action *out)
 	return true;
 }
 
-void outbox_drop_peer(struct outbox *o, const struct wg_peer *p)
+void outbox_drop(struct outbox *o, enum mesh_action_type type, const struct wg_peer *peer)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < o->count; i++) {
 		struct mesh_action *a = &o->ring[(o->head + i) % MESH_ACTIONS_MAX];
 
-		if (a->peer == p)
+		if (a->type == type && (!peer || a->peer == peer))
 			continue;
 		if (kept != i)
 			o->ring[(o->head + kept) % MESH_ACTIONS_MAX] = *a;

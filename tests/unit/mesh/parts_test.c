@@ -387,7 +387,7 @@ static void outbox_bounds(void **state)
 		assert_non_null(a);
 		a->peer = i % 2 ? p : q;
 	}
-	outbox_drop_peer(&o, p);
+	outbox_drop(&o, MESH_SEND_INNER, p);
 	while (outbox_take(&o, &out)) {
 		assert_ptr_not_equal(out.peer, p);
 		left++;
