@@ -292,6 +292,7 @@ static void session_began(struct colony *c, struct colony_peer *p, const struct 
 
 	p->proven = true;
 	p->trial_ns = TIME_NEVER;
+	colony_punch_arrived(c, &e->path.remote);
 	if (p->provisional || !p->row)
 		return;
 	colony_punch_worked(c, p->row->agent_id);

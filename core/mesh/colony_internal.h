@@ -98,6 +98,8 @@ void colony_punch_tick(struct colony *c, uint64_t now);
 uint64_t colony_punch_deadline(const struct colony *c);
 void colony_punch_reply(struct colony *c, const struct rpc_reply *r, uint64_t now);
 /* The agent has come through. */
+/* A session came about with whoever sends from FROM: nothing more is to be opened there. */
+void colony_punch_arrived(struct colony *c, const struct endpoint *from);
 void colony_punch_worked(struct colony *c, const char *agent_id);
 void colony_punch_restart(struct colony *c, uint64_t now);
 

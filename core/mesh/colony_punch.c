@@ -80,6 +80,13 @@ void colony_punch_worked(struct colony *c, const char *agent_id)
 	}
 }
 
+void colony_punch_arrived(struct colony *c, const struct endpoint *from)
+{
+	for (size_t i = c->opener_count; i-- > 0;)
+		if (endpoint_eq(&c->openers[i].remote, from))
+			c->openers[i] = c->openers[--c->opener_count];
+}
+
 static void send_opener(struct colony *c, struct opener *o)
 {
 	uint8_t bytes[OPENER_LEN];
