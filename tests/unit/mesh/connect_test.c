@@ -44,6 +44,33 @@ static void two_nats_lossy(void **state)
 	run_seeds("masquerade, WAN filter, loss 0..10 %", true, true, SEEDS, 100000, 10 * S);
 }
 
+static bool count_shallow(void *ctx, const struct box *from, const struct datagram *d)
+{
+	(void)from;
+	*(unsigned *)ctx += d->ttl && d->ttl <= 4;
+	return true;
+}
+
+/* The later openers are for those who have not come; they would only make noise at the router of
+ * one who has. */
+static void nothing_is_opened_behind_a_tunnel(void **state)
+{
+	struct world *w = world_new(world_seed(1), 1);
+	unsigned before, shallow = 0;
+
+	(void)state;
+	w->net.filter = count_shallow;
+	w->net.filter_ctx = &shallow;
+	world_start(w);
+	world_check(w, world_until_up(w, 0, 3 * S) < 900 * MS);
+	assert_true(shallow > 0);
+	before = shallow;
+	sim_run(&w->sim, 5 * S);
+	/* One more for the agent's private address, from which nobody comes. */
+	world_check(w, shallow - before <= 4);
+	world_free(w);
+}
+
 /* The colony has a public address; the agent may or may not. */
 static void direct_colony(void **state)
 {
@@ -220,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_nats),
 		cmocka_unit_test(two_nats_lossy),
+		cmocka_unit_test(nothing_is_opened_behind_a_tunnel),
 		cmocka_unit_test(direct_colony),
 		cmocka_unit_test(same_lan),
 		cmocka_unit_test(ipv6_only),
