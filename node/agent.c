@@ -140,7 +140,7 @@ static const char *state_text(const struct agent_daemon *d, const struct agent_v
 
 static json_t *colony_json(struct agent_daemon *d, const struct agent_view *v)
 {
-	json_t *o = node_peer_status(d->node, v->peer, "colony");
+	json_t *o = node_peer_status(v->peer, "colony");
 	bool up = v->phase == AGENT_UP;
 
 	json_object_set_new(o, "state", json_string(state_text(d, v)));

@@ -139,7 +139,6 @@ static json_t *agent_json(const struct colony_agent *a)
 
 	if (a->peer)
 		wg_peer_info(a->peer, &info);
-	wipe(info.psk, sizeof(info.psk));
 	if (info.path.remote.ip.family == IP_NONE)
 		info.path.remote = a->row->endpoint;
 	a4.len = 32;
@@ -172,7 +171,7 @@ static json_t *status_json(struct colony_daemon *d)
 	size_t cursor = 0;
 
 	while (colony_agent_next(d->colony, &cursor, &a)) {
-		json_t *peer = a.peer ? node_peer_status(d->node, a.peer, a.row->agent_id) : NULL;
+		json_t *peer = a.peer ? node_peer_status(a.peer, a.row->agent_id) : NULL;
 		const char *path = a.online ? endpoint_path(&a.row->endpoint) : NULL;
 
 		if (!peer)

@@ -26,7 +26,6 @@ static void greet_peers(struct interface *i, uint64_t now)
 		struct wg_peer_info info;
 
 		wg_peer_info(p, &info);
-		wipe(info.psk, sizeof(info.psk));
 		if (info.keepalive_s && info.path.remote.ip.family != IP_NONE)
 			wg_peer_initiate(p, true, now);
 	}
@@ -91,7 +90,6 @@ static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
 	struct wg_peer_info info;
 
 	wg_peer_info(p, &info);
-	wipe(info.psk, sizeof(info.psk));
 	if (info.path.local.family == IP_NONE ||
 	    source_is_good(&info.path.remote, &info.path.local, info.path.ifindex, i->mark))
 		return;

@@ -85,7 +85,6 @@ static struct inner_packet inner_of(const struct wg_packet *p)
 
 	wg_peer_info(p->peer, &info);
 	memcpy(inner.key, info.public_key, sizeof(inner.key));
-	wipe(info.psk, sizeof(info.psk));
 	return inner;
 }
 

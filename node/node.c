@@ -54,19 +54,9 @@ struct wg_device *node_device(struct node *n)
 	return interface_device(n->interface);
 }
 
-struct interface *node_interface(struct node *n)
-{
-	return n->interface;
-}
-
 const struct logger *node_log(struct node *n)
 {
 	return &n->cfg.log;
-}
-
-void node_touch(struct node *n)
-{
-	n->dirty = true;
 }
 
 /* ---- hooks: note down what happened ---- */
@@ -95,7 +85,6 @@ static void name_peer(struct item *item, const struct wg_peer *p)
 		return;
 	wg_peer_info(p, &info);
 	memcpy(item->key, info.public_key, WG_KEY_LEN);
-	wipe(info.psk, sizeof(info.psk));
 	item->has_peer = true;
 }
 
@@ -560,16 +549,14 @@ json_t *node_status(struct node *n, const char *role, const char *name, const ch
 	                 server_status(n, now), "nat", nat_status(n));
 }
 
-json_t *node_peer_status(struct node *n, struct wg_peer *p, const char *name)
+json_t *node_peer_status(struct wg_peer *p, const char *name)
 {
 	struct wg_peer_info info;
 	struct ip_prefix prefix;
 	json_t *allowed = json_array();
 	size_t cursor = 0;
 
-	(void)n;
 	wg_peer_info(p, &info);
-	wipe(info.psk, sizeof(info.psk));
 	while (wg_peer_allowed_next(p, &cursor, &prefix))
 		if (!ip_is_link_local(&prefix.ip))
 			json_array_append_new(allowed, json_prefix(&prefix));

@@ -55,14 +55,11 @@ void node_free(struct node *n);
 /* Addresses of the interface, and the link up; also done by MESH_ADDRESSES. */
 void node_set_addresses(struct node *n, const struct mesh_action *a);
 struct wg_device *node_device(struct node *n);
-struct interface *node_interface(struct node *n);
 const struct logger *node_log(struct node *n);
 /* Keys that every status has: interface, public_key, addresses, listen_port, uptime_seconds,
  * server, nat. */
 json_t *node_status(struct node *n, const char *role, const char *name, const char *mesh);
 /* The keys that every peer in a status has, traffic counters included. */
-json_t *node_peer_status(struct node *n, struct wg_peer *p, const char *name);
-/* The machine wants to be run soon, outside of any hook (after a control request). */
-void node_touch(struct node *n);
+json_t *node_peer_status(struct wg_peer *p, const char *name);
 
 #endif

@@ -213,17 +213,16 @@ struct allocation *node_row(struct sim_node *c, const char *agent_id)
 bool node_agree(struct sim_node *a, struct sim_node *c)
 {
 	const struct allocation *row = node_row(c, a->disk.state.agent_id);
-	struct wg_peer_info at_agent, at_colony;
+	uint8_t key[WG_KEY_LEN], at_agent[WG_KEY_LEN], at_colony[WG_KEY_LEN];
 	struct wg_peer *p;
-	uint8_t key[WG_KEY_LEN];
 
 	x25519_public(key, a->disk.private_key);
 	p = c->alive ? wg_peer_find(c->device, key) : NULL;
 	if (!row || !p || !a->alive || !a->agent->peer)
 		return false;
-	wg_peer_info(a->agent->peer, &at_agent);
-	wg_peer_info(p, &at_colony);
-	return memcmp(at_agent.psk, at_colony.psk, WG_KEY_LEN) == 0 &&
-	       memcmp(row->psk, at_colony.psk, WG_KEY_LEN) == 0 &&
+	wg_peer_get_psk(a->agent->peer, at_agent);
+	wg_peer_get_psk(p, at_colony);
+	return memcmp(at_agent, at_colony, WG_KEY_LEN) == 0 &&
+	       memcmp(row->psk, at_colony, WG_KEY_LEN) == 0 &&
 	       memcmp(a->disk.state.pair_psk, row->psk, WG_KEY_LEN) == 0;
 }

@@ -127,14 +127,6 @@ bool str_eq(const char *a, const char *b)
 	return n == strlen(b) && memcmp(a, b, n) == 0;
 }
 
-bool str_starts(const char *s, const char *prefix)
-{
-	for (; *prefix; s++, prefix++)
-		if (*s != *prefix)
-			return false;
-	return true;
-}
-
 enum err str_copy(char *dst, size_t cap, const char *s)
 {
 	size_t n = strlen(s);

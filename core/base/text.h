@@ -31,7 +31,6 @@ void text_kv_quoted(struct text *t, const char *key, const char *value);
 void text_kv_u64(struct text *t, const char *key, uint64_t value);
 
 bool str_eq(const char *a, const char *b);
-bool str_starts(const char *s, const char *prefix);
 /* Copies S into DST of CAP bytes with its NUL. ERR_TRUNCATED, and "" in DST, if it does not fit. */
 enum err str_copy(char *dst, size_t cap, const char *s) MUST_CHECK;
 

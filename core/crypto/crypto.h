@@ -39,7 +39,6 @@ void kdf_blake2s(uint8_t t1[static BLAKE2S_LEN], uint8_t *t2, uint8_t *t3, struc
                  struct span in);
 
 void sha256(uint8_t out[static SHA256_LEN], struct span in);
-void hmac_sha256(uint8_t out[static SHA256_LEN], struct span key, struct span in);
 void hmac_sha1(uint8_t out[static 20], struct span key, struct span in);
 
 /* A ChaCha20-Poly1305 key (RFC 8439) made ready for many messages. Not for concurrent use. */

@@ -153,11 +153,6 @@ void hmac_blake2s(uint8_t out[static BLAKE2S_LEN], struct span key, struct span 
 	hmac("BLAKE2S-256", out, BLAKE2S_LEN, key, in);
 }
 
-void hmac_sha256(uint8_t out[static SHA256_LEN], struct span key, struct span in)
-{
-	hmac("SHA256", out, SHA256_LEN, key, in);
-}
-
 void hmac_sha1(uint8_t out[static 20], struct span key, struct span in)
 {
 	hmac("SHA1", out, 20, key, in);

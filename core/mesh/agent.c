@@ -111,18 +111,16 @@ static void announce_addresses(struct agent *a)
 		log_emit(&a->cfg.log, LOG_ERROR, "agent", "no memory for allowed IPs", "");
 }
 
-static void log_up(struct agent *a, uint64_t now)
+static void log_up(struct agent *a)
 {
 	char fields[160];
 	struct text t = TEXT_IN(fields);
 	struct wg_peer_info info;
 
 	wg_peer_info(a->peer, &info);
-	wipe(info.psk, sizeof(info.psk));
 	text_kv(&t, "address", "");
 	text_prefix(&t, &a->state.address4);
 	text_kv_endpoint(&t, "colony", &info.path.remote);
-	(void)now;
 	log_emit(&a->cfg.log, LOG_INFO, "agent", "tunnel is up", fields);
 }
 
@@ -149,7 +147,7 @@ void agent_enter(struct agent *a, enum agent_phase phase, uint64_t now)
 	case AGENT_UP:
 		a->why[0] = '\0';
 		announce_addresses(a);
-		log_up(a, now);
+		log_up(a);
 		watch_begin(a, now);
 		break;
 	}

@@ -74,7 +74,6 @@ void watch_tick(struct agent *a, uint64_t now)
 	if (now < a->watch_ns && now < a->ping_ns)
 		return;
 	wg_peer_info(a->peer, &info);
-	wipe(info.psk, sizeof(info.psk));
 	if (now >= a->ping_ns) {
 		if (a->pings_lost && info.last_rx_ns > a->ping_sent_ns) {
 			/* The ping was lost, the tunnel is not. */

@@ -416,7 +416,6 @@ static bool peer_stays(struct colony *c, struct colony_peer *p, uint64_t now,
 	if (p->provisional)
 		return now < p->expires_ns;
 	wg_peer_info(p->wg, &info);
-	wipe(info.psk, sizeof(info.psk));
 	alive = info.last_rx_ns && now < info.last_rx_ns + ONLINE_FOR_NS;
 	if (p->online && info.last_data_tx_ns > info.last_rx_ns + SILENT_NS)
 		presence_check(&c->presence, now);

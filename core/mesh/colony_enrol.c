@@ -69,7 +69,6 @@ static bool may_take_over(struct colony *c, const struct allocation *row, uint64
 
 	if (holder) {
 		wg_peer_info(holder->wg, &info);
-		wipe(info.psk, sizeof(info.psk));
 		if (info.last_rx_ns)
 			silent_s = (now - info.last_rx_ns) / NS_PER_S;
 	}
@@ -125,7 +124,6 @@ static void fill_addresses(struct colony *c, struct colony_peer *p, struct inner
 	struct wg_peer_info info;
 
 	wg_peer_info(p->wg, &info);
-	wipe(info.psk, sizeof(info.psk));
 	m->observed = info.path.remote;
 	m->address4 = pool_address4(&c->pool, p->row->host);
 	m->address6 = pool_address6(&c->pool, p->row->host);
@@ -146,7 +144,6 @@ static enum enrol_status enrol(struct colony *c, struct colony_peer *p,
 	if (s != ENROL_OK)
 		return s;
 	wg_peer_info(p->wg, &info);
-	wipe(info.psk, sizeof(info.psk));
 	p->row->last_seen_s = wall.s;
 	p->row->status = ALLOCATION_ACTIVE;
 	p->row->endpoint = info.path.remote;

@@ -219,7 +219,11 @@ void wg_peer_info(const struct wg_peer *p, struct wg_peer_info *out)
 		.has_session = wg_keypair_can_send(p->current, p->device->now),
 		.handshaking = wg_peer_is_handshaking(p),
 	};
-	memcpy(out->psk, p->psk, KEY_LEN);
+}
+
+void wg_peer_get_psk(const struct wg_peer *p, uint8_t psk[static WG_KEY_LEN])
+{
+	memcpy(psk, p->psk, WG_KEY_LEN);
 }
 
 void wg_peer_drop_source(struct wg_peer *p)

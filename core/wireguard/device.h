@@ -127,7 +127,6 @@ void *wg_peer_user(const struct wg_peer *p);
 
 struct wg_peer_info {
 	const uint8_t *public_key;
-	uint8_t psk[WG_KEY_LEN];       /* wipe after use */
 	struct wg_path path;           /* remote.ip.family IP_NONE: no endpoint */
 	struct wall_time last_handshake; /* zero: never */
 	uint64_t last_handshake_ns;    /* monotonic; 0: never */
@@ -139,6 +138,8 @@ struct wg_peer_info {
 	bool handshaking;              /* an initiation is out */
 };
 void wg_peer_info(const struct wg_peer *p, struct wg_peer_info *out);
+/* Zeros: none. The caller wipes it. */
+void wg_peer_get_psk(const struct wg_peer *p, uint8_t psk[static WG_KEY_LEN]);
 /* The host could not send with the peer's cached source address: forget it. */
 void wg_peer_drop_source(struct wg_peer *p);
 

@@ -309,10 +309,12 @@ static void get_device(const struct wg_uapi_get *g, struct text *out)
 static void get_peer(const struct wg_uapi_get *g, struct text *out)
 {
 	struct wg_peer_info info;
+	uint8_t psk[WG_KEY_LEN];
 
 	wg_peer_info(g->peer, &info);
+	wg_peer_get_psk(g->peer, psk);
 	put_key(out, "public_key", info.public_key);
-	put_key(out, "preshared_key", info.psk);
+	put_key(out, "preshared_key", psk);
 	put(out, "protocol_version", 1);
 	if (info.path.remote.ip.family != IP_NONE) {
 		text_str(out, "endpoint=");
@@ -324,7 +326,7 @@ static void get_peer(const struct wg_uapi_get *g, struct text *out)
 	put(out, "tx_bytes", info.tx_bytes);
 	put(out, "rx_bytes", info.rx_bytes);
 	put(out, "persistent_keepalive_interval", info.keepalive_s);
-	wipe(&info, sizeof(info));
+	wipe(psk, sizeof(psk));
 }
 
 /* As many allowed IPs as fit below END. True when all are out. */
