@@ -47,15 +47,15 @@ void connect_error_body(struct buffer *out, enum status code, const char *messag
 }
 
 /* An error that is known before the registry is asked. HTTP: its status, 0 for the code's own. */
-static void refuse(struct conn *c, enum status code, const char *message, unsigned http,
-                   const char *header)
+static void refuse(struct exchange *c, enum status code, const char *message, unsigned http,
+                   struct header header)
 {
 	struct buffer body = { 0 };
 
 	connect_error_body(&body, code, message);
 	web_respond(c, &(struct response){
 		.status = http ? http : status_http(code), .content_type = "application/json",
-		.header = header, .body = body.p, .body_len = body.len, .close = body.failed });
+		.headers = { header }, .body = body.p, .body_len = body.len, .close = body.failed });
 	buffer_free(&body);
 }
 
@@ -80,27 +80,27 @@ static bool parse_timeout(const char *s, uint64_t now, uint64_t *deadline)
 }
 
 /* Checks the envelope. False when the answer is given. */
-static bool envelope_holds(struct conn *c, const struct http_request *q, uint64_t now,
+static bool envelope_holds(struct exchange *c, const struct http_request *q, uint64_t now,
                            uint64_t *deadline)
 {
 	if (!is_json(q->content_type)) {
 		refuse(c, STATUS_INVALID_ARGUMENT, "only application/json is understood here", 415,
-		       "Accept-Post: application/json");
+		       (struct header){ "accept-post", "application/json" });
 		return false;
 	}
 	if (*q->content_encoding && strcasecmp(q->content_encoding, "identity") != 0) {
 		refuse(c, STATUS_UNIMPLEMENTED, "compressed requests are not understood here", 0,
-		       "Accept-Encoding: identity");
+		       (struct header){ "accept-encoding", "identity" });
 		return false;
 	}
 	if (!parse_timeout(q->timeout_ms, now, deadline)) {
-		refuse(c, STATUS_INVALID_ARGUMENT, "Connect-Timeout-Ms is not a number", 0, NULL);
+		refuse(c, STATUS_INVALID_ARGUMENT, "Connect-Timeout-Ms is not a number", 0, (struct header){ 0 });
 		return false;
 	}
 	return true;
 }
 
-static struct call *call_new(struct service *s, struct conn *c, enum rpc_method method,
+static struct call *call_new(struct service *s, struct exchange *c, enum rpc_method method,
                              const struct ip_addr *edge, uint64_t now)
 {
 	struct call *call = calloc(1, sizeof(*call));
@@ -113,14 +113,14 @@ static struct call *call_new(struct service *s, struct conn *c, enum rpc_method 
 	call->conn = c;
 	call->method = method;
 	call->began_ns = now;
-	call->client = edge->family == IP_NONE ? conn_peer(c) : *edge;
+	call->client = edge->family == IP_NONE ? exchange_peer(c) : *edge;
 	return call;
 }
 
-void connect_request(struct service *s, struct conn *c, const struct http_request *q,
+void connect_request(struct service *s, struct exchange *c, const struct http_request *q,
                      const char *name)
 {
-	struct ip_addr peer = conn_peer(c), edge = edge_client(&s->cfg.edge, &peer, q);
+	struct ip_addr peer = exchange_peer(c), edge = edge_client(&s->cfg.edge, &peer, q);
 	uint64_t now = clock_now(), deadline;
 	const struct rpc_method_info *info;
 	struct protojson_error error;
@@ -131,7 +131,7 @@ void connect_request(struct service *s, struct conn *c, const struct http_reques
 	if (!rpc_method_find(name, strlen(name), &method)) {
 		s->metrics.unknown_rpcs++;
 		snprintf(text, sizeof(text), "unknown RPC: %.80s", name);
-		refuse(c, STATUS_UNIMPLEMENTED, text, 0, NULL);
+		refuse(c, STATUS_UNIMPLEMENTED, text, 0, (struct header){ 0 });
 		return;
 	}
 	if (!envelope_holds(c, q, now, &deadline))
@@ -140,18 +140,18 @@ void connect_request(struct service *s, struct conn *c, const struct http_reques
 	if (!protojson_read(q->body.p, q->body.len, info->request, &s->request,
 	                    info->request_size, &error)) {
 		s->metrics.rpcs[method][STATUS_INVALID_ARGUMENT]++;
-		refuse(c, STATUS_INVALID_ARGUMENT, error.text, 0, NULL);
+		refuse(c, STATUS_INVALID_ARGUMENT, error.text, 0, (struct header){ 0 });
 		return;
 	}
 	call = call_new(s, c, method, &edge, now);
 	if (!call) {
-		refuse(c, STATUS_RESOURCE_EXHAUSTED, "out of memory", 0, NULL);
+		refuse(c, STATUS_RESOURCE_EXHAUSTED, "out of memory", 0, (struct header){ 0 });
 		return;
 	}
 	web_wait(c, call);
 	gate_submit(s, call, &(struct registry_call){
 		.ticket = (uintptr_t)call, .method = method, .request = &s->request,
-		.caller = { edge, q->host }, .deadline_ns = deadline });
+		.caller = { edge, peer, q->host }, .deadline_ns = deadline });
 	/* It may have held a token. */
 	wipe(&s->request, info->request_size);
 }

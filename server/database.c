@@ -14,7 +14,7 @@
 #include "linux/files.h"
 
 /* More than the registry has statements. */
-#define PREPARED_MAX 48
+#define PREPARED_MAX 128
 #define COLUMNS_MAX  8
 
 struct prepared {

@@ -201,7 +201,8 @@ enum err service_new(const struct service_config *cfg, uv_loop_t *loop, struct d
 		e = registry_new(&(struct registry_config){
 			.alloc = &linux_allocator, .rng = &linux_rng, .log = cfg->log,
 			.sql = database_sql(db), .version = cfg->version, .ttl_s = cfg->ttl_s,
-			.stun_port = cfg->stun_port }, clock_now(), clock_wall(), &s->registry);
+			.stun_port = cfg->stun_port, .limit_factor = 1,
+			.limit_buckets = 65536 }, clock_now(), clock_wall(), &s->registry);
 	committed = database_commit(db);
 	if (e || committed) {
 		registry_free(s->registry);

@@ -24,6 +24,9 @@ static const struct kept kept_headers[] = {
 	KEPT("content-type", content_type, false),
 	KEPT("content-encoding", content_encoding, false),
 	KEPT("connect-timeout-ms", timeout_ms, false),
+	KEPT("grpc-timeout", grpc_timeout, false),
+	KEPT("grpc-encoding", grpc_encoding, false),
+	KEPT("accept-encoding", accept_encoding, true),
 	KEPT("cf-connecting-ip", cf_ip, false),
 	KEPT("x-real-ip", real_ip, false),
 	KEPT("x-forwarded-for", forwarded, true),
@@ -185,8 +188,8 @@ static bool valid_host(char *host)
 	                             "0123456789.-_") == strlen(host);
 }
 
-/* RFC 9112 section 3.2: absolute-form is accepted, and means its path. The query means nothing. */
-static void normalize_target(char *path)
+/* RFC 9112 section 3.2: absolute-form is accepted, and means its path. Returns the query. */
+static const char *normalize_target(char *path)
 {
 	char *slash, *query;
 
@@ -198,8 +201,10 @@ static void normalize_target(char *path)
 			memcpy(path, "/", 2);
 	}
 	query = strchr(path, '?');
-	if (query)
-		*query = '\0';
+	if (!query)
+		return path + strlen(path);
+	*query = '\0';
+	return query + 1;
 }
 
 static int on_headers(http_parser *p)
@@ -208,7 +213,7 @@ static int on_headers(http_parser *p)
 	struct http_request *q = r->request;
 	bool has_host = r->seen & 1;
 
-	normalize_target(q->path);
+	q->query = normalize_target(q->path);
 	strncpy(q->method, http_method_str((enum http_method)p->method), sizeof(q->method) - 1);
 	/* RFC 9112 section 3.2: 1.1 requires exactly one valid Host. */
 	if (has_host ? !valid_host(q->host) : p->http_major == 1 && p->http_minor >= 1) {

@@ -1,11 +1,12 @@
-/* HTTP/1.1 requests, read incrementally (RFC 9112). The parser behind it is this file's secret. */
+/* HTTP requests, and the reader of HTTP/1.1 ones (RFC 9112), which is incremental. The parser behind
+ * it is this file's secret. */
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
 #include "server/buffer.h"
 
 #define HTTP_HEAD_MAX    16384   /* request line and headers together */
-#define HTTP_TARGET_MAX  1024
+#define HTTP_TARGET_MAX  8192    /* Connect's GET carries its message there */
 #define HTTP_BODY_MAX    (256 * 1024)
 #define HTTP_HEADERS_MAX 100
 
@@ -13,14 +14,19 @@
 struct http_request {
 	char method[16];
 	char path[HTTP_TARGET_MAX]; /* without the query */
+	const char *query;          /* inside of the same buffer */
 	char host[256];             /* without port and brackets */
 	char content_type[128];
 	char content_encoding[32];
 	char timeout_ms[16];        /* Connect-Timeout-Ms */
+	char grpc_timeout[16];
+	char grpc_encoding[32];
+	char accept_encoding[64];
 	char cf_ip[64];             /* CF-Connecting-IP */
 	char real_ip[64];           /* X-Real-IP */
 	char forwarded[512];        /* X-Forwarded-For, several joined with commas */
-	bool keep_alive;
+	bool http2;
+	bool keep_alive; /* HTTP/1.1 */
 	bool expects_continue;
 	struct buffer body;
 };

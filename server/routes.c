@@ -9,7 +9,7 @@
 
 #define RPC_PREFIX "/" RPC_SERVICE "/"
 
-static void health(struct service *s, struct conn *c)
+static void health(struct service *s, struct exchange *c)
 {
 	struct buffer body = { 0 };
 
@@ -22,7 +22,7 @@ static void health(struct service *s, struct conn *c)
 	buffer_free(&body);
 }
 
-static void metrics(struct service *s, struct conn *c)
+static void metrics(struct service *s, struct exchange *c)
 {
 	struct gauges g = { 0 };
 	struct buffer body = { 0 };
@@ -31,7 +31,7 @@ static void metrics(struct service *s, struct conn *c)
 	if (registry_count(s->registry, clock_wall(), &g.colonies, &g.agents))
 		g.colonies = g.agents = 0;
 	registry_stats(s->registry, &g.registry);
-	g.connections = web_connections(conn_web(c));
+	g.connections = web_connections(exchange_web(c));
 	metrics_write(&body, &s->metrics, &g);
 	web_respond(c, &(struct response){ .status = 200, .content_type = METRICS_CONTENT_TYPE,
 	                                   .body = body.p, .body_len = body.len,
@@ -39,16 +39,16 @@ static void metrics(struct service *s, struct conn *c)
 	buffer_free(&body);
 }
 
-static void page(struct service *s, struct conn *c, const struct http_request *q,
-                 void (*show)(struct service *, struct conn *))
+static void page(struct service *s, struct exchange *c, const struct http_request *q,
+                 void (*show)(struct service *, struct exchange *))
 {
 	if (strcmp(q->method, "GET") == 0 || strcmp(q->method, "HEAD") == 0)
 		show(s, c);
 	else
-		web_respond(c, &(struct response){ .status = 405, .header = "Allow: GET, HEAD" });
+		web_respond(c, &(struct response){ .status = 405, .headers = { { "allow", "GET, HEAD" } } });
 }
 
-void route_request(void *ctx, struct conn *c, const struct http_request *q)
+void route_request(void *ctx, struct exchange *c, const struct http_request *q)
 {
 	struct service *s = ctx;
 
@@ -56,7 +56,7 @@ void route_request(void *ctx, struct conn *c, const struct http_request *q)
 		if (strcmp(q->method, "POST") == 0)
 			connect_request(s, c, q, q->path + strlen(RPC_PREFIX));
 		else
-			web_respond(c, &(struct response){ .status = 405, .header = "Allow: POST" });
+			web_respond(c, &(struct response){ .status = 405, .headers = { { "allow", "POST" } } });
 	} else if (strcmp(q->path, "/health") == 0) {
 		page(s, c, q, health);
 	} else if (strcmp(q->path, "/metrics") == 0) {

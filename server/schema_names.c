@@ -9,16 +9,27 @@
 	X(LookupColonyRequest) X(LookupColonyResponse) \
 	X(RegisterAgentRequest) X(RegisterAgentResponse) \
 	X(LookupAgentRequest) X(LookupAgentResponse) \
+	X(DeregisterColonyRequest) X(DeregisterColonyResponse) \
+	X(DeregisterAgentRequest) X(DeregisterAgentResponse) \
+	X(RequestRelayRequest) X(RequestRelayResponse) \
+	X(ReleaseRelayRequest) X(ReleaseRelayResponse) \
 	X(HealthResponse) \
+	X(CreateBootstrapTokenRequest) X(CreateBootstrapTokenResponse) \
+	X(RedeemBootstrapTokenRequest) X(RedeemBootstrapTokenResponse) \
+	X(PublishBootstrapRendezvousRequest) X(PublishBootstrapRendezvousResponse) \
+	X(PollBootstrapRendezvousRequest) X(PollBootstrapRendezvousResponse) \
+	X(BootstrapRendezvousRecord) \
+	X(AckBootstrapRendezvousRequest) X(AckBootstrapRendezvousResponse) \
 	X(InitiatePunchRequest) X(InitiatePunchResponse) \
 	X(AwaitPunchRequest) X(PunchOffer) X(AwaitPunchResponse) \
-	X(AnswerPunchRequest) X(AnswerPunchResponse)
+	X(AnswerPunchRequest) X(AnswerPunchResponse) \
+	X(ReportPunchRequest) X(GetObservedAddressResponse)
 
 #define MAP_ENTRIES(X) \
 	X(RegisterColonyRequest_MetadataEntry) X(LookupColonyResponse_MetadataEntry) \
 	X(RegisterAgentRequest_MetadataEntry) X(LookupAgentResponse_MetadataEntry)
 
-#define ENUMS(X) X(NatHint) X(FingerprintAlgorithm)
+#define ENUMS(X) X(NatHint) X(FingerprintAlgorithm) X(PunchOutcome)
 
 /* Fields that clients may count on even when they are zero or empty (discovery.md 3.2, 3.5 and
  * the outcome flags of warren-api.md). */
@@ -30,12 +41,21 @@ static const struct {
 	{ LookupColonyResponse_fields, "observed_endpoints" },
 	{ LookupAgentResponse_fields, "endpoints" },
 	{ LookupAgentResponse_fields, "observed_endpoints" },
+	{ DeregisterColonyResponse_fields, "success" },
+	{ DeregisterAgentResponse_fields, "success" },
 	{ HealthResponse_fields, "uptime_seconds" },
 	{ HealthResponse_fields, "registered_colonies" },
+	{ PublishBootstrapRendezvousResponse_fields, "success" },
+	{ PublishBootstrapRendezvousResponse_fields, "probe_failed" },
+	{ PublishBootstrapRendezvousResponse_fields, "record_id" },
+	{ PollBootstrapRendezvousResponse_fields, "records" },
+	{ PollBootstrapRendezvousResponse_fields, "timed_out" },
+	{ AckBootstrapRendezvousResponse_fields, "success" },
 	{ InitiatePunchResponse_fields, "accepted" },
 	{ AwaitPunchResponse_fields, "offers" },
 	{ AwaitPunchResponse_fields, "timed_out" },
 	{ AnswerPunchResponse_fields, "success" },
+	{ GetObservedAddressResponse_fields, "public_ip" },
 };
 
 #define ENUM_TEXT(E) \
@@ -75,6 +95,8 @@ static const struct message_names messages[] = {
 	MAP_ENTRIES(MAP_ENTRY)
 	{ google_protobuf_Timestamp_fields, google_protobuf_Timestamp_names, MESSAGE_TIMESTAMP },
 	{ HealthRequest_fields, NULL, MESSAGE_PLAIN },
+	{ ReportPunchResponse_fields, NULL, MESSAGE_PLAIN },
+	{ GetObservedAddressRequest_fields, NULL, MESSAGE_PLAIN },
 };
 
 const struct message_names *message_names(const pb_msgdesc_t *desc)

@@ -7,7 +7,7 @@
 
 /* One RPC under way. */
 struct call {
-	struct conn *conn; /* NULL when the client went away and the answer is already in the outbox */
+	struct exchange *conn; /* NULL when the client went away and the answer is already in the outbox */
 	enum rpc_method method;
 	bool answered;
 	enum status code;
@@ -33,12 +33,12 @@ struct service {
 
 /* --- routes.c ------------------------------------------------------------------------------- */
 
-void route_request(void *ctx, struct conn *c, const struct http_request *q);
+void route_request(void *ctx, struct exchange *c, const struct http_request *q);
 
 /* --- connect.c ------------------------------------------------------------------------------ */
 
 /* NAME is the method's name as the path has it. */
-void connect_request(struct service *s, struct conn *c, const struct http_request *q,
+void connect_request(struct service *s, struct exchange *c, const struct http_request *q,
                      const char *name);
 /* Appends {"code":…,"message":…}. */
 void connect_error_body(struct buffer *out, enum status code, const char *message);

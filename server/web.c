@@ -17,7 +17,7 @@ enum conn_state {
 	CONN_CLOSING
 };
 
-struct conn {
+struct exchange {
 	uv_tcp_t tcp;
 	uv_timer_t timer;
 	uv_write_t write;
@@ -35,7 +35,7 @@ struct conn {
 	void *call;
 	struct buffer pending;
 	struct buffer out;
-	struct conn *prev, *next;
+	struct exchange *prev, *next;
 };
 
 struct web {
@@ -44,14 +44,14 @@ struct web {
 	uv_tcp_t listener;
 	bool listening, stopping;
 	size_t max, n;
-	struct conn *conns;
+	struct exchange *conns;
 	char read_buf[65536];
 	time_t date_of;
 	char date[48];
 };
 
 /* Legal moves; closing is possible from everywhere. */
-static void set_state(struct conn *c, enum conn_state to)
+static void set_state(struct exchange *c, enum conn_state to)
 {
 	static const uint8_t next[] = {
 		[CONN_READING] = 1 << CONN_WAITING | 1 << CONN_WRITING | 1 << CONN_LINGERING,
@@ -67,7 +67,7 @@ static void set_state(struct conn *c, enum conn_state to)
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-	struct conn *c = handle->data;
+	struct exchange *c = handle->data;
 	struct web *w = c->web;
 
 	if (--c->handles)
@@ -85,7 +85,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(c);
 }
 
-static void close_conn(struct conn *c)
+static void close_conn(struct exchange *c)
 {
 	void *call = c->call;
 
@@ -103,7 +103,7 @@ static void close_conn(struct conn *c)
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct conn *c = timer->data;
+	struct exchange *c = timer->data;
 
 	if (c->state == CONN_READING && http_in_request(c->reader))
 		web_respond(c, &(struct response){ .status = 408, .close = true });
@@ -111,25 +111,25 @@ static void on_timer(uv_timer_t *timer)
 		close_conn(c);
 }
 
-static void arm(struct conn *c, uint64_t ms)
+static void arm(struct exchange *c, uint64_t ms)
 {
 	uv_timer_start(&c->timer, on_timer, ms, 0);
 }
 
 /* --- writing -------------------------------------------------------------------------------- */
 
-static void resume(struct conn *c);
+static void resume(struct exchange *c);
 
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
-	struct conn *c = req->data;
+	struct exchange *c = req->data;
 
 	if (status < 0 || c->eof)
 		close_conn(c);
 }
 
 /* The answer is out. */
-static void finish_answer(struct conn *c)
+static void finish_answer(struct exchange *c)
 {
 	buffer_free(&c->out);
 	if (c->keep_alive && !c->eof && !c->web->stopping) {
@@ -147,7 +147,7 @@ static void finish_answer(struct conn *c)
 
 static void on_written(uv_write_t *req, int status)
 {
-	struct conn *c = req->data;
+	struct exchange *c = req->data;
 
 	if (c->state == CONN_CLOSING)
 		return;
@@ -170,21 +170,27 @@ static const char *date_now(struct web *w)
 	return w->date;
 }
 
-static void write_head(struct conn *c, const struct response *r)
+static void write_head(struct exchange *c, const struct response *r)
 {
-	char head[384];
+	char head[256];
 	int n = snprintf(head, sizeof(head),
 	                 "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\n"
-	                 "Content-Length: %zu\r\nConnection: %s\r\n%s%s\r\n",
+	                 "Content-Length: %zu\r\nConnection: %s\r\n",
 	                 r->status, http_reason(r->status), date_now(c->web), r->content_type,
-	                 r->body_len, c->keep_alive ? "keep-alive" : "close",
-	                 r->header ? r->header : "", r->header ? "\r\n" : "");
+	                 r->body_len, c->keep_alive ? "keep-alive" : "close");
 
 	INVARIANT(n > 0 && (size_t)n < sizeof(head));
 	buffer_add(&c->out, head, (size_t)n);
+	for (size_t i = 0; i < RESPONSE_HEADERS_MAX && r->headers[i].name; i++) {
+		buffer_str(&c->out, r->headers[i].name);
+		buffer_str(&c->out, ": ");
+		buffer_str(&c->out, r->headers[i].value);
+		buffer_str(&c->out, "\r\n");
+	}
+	buffer_str(&c->out, "\r\n");
 }
 
-void web_respond(struct conn *c, const struct response *r)
+void web_respond(struct exchange *c, const struct response *r)
 {
 	struct response filled = *r;
 	uv_buf_t buf;
@@ -222,19 +228,19 @@ void web_respond(struct conn *c, const struct response *r)
 		close_conn(c);
 }
 
-void web_wait(struct conn *c, void *call)
+void web_wait(struct exchange *c, void *call)
 {
 	c->call = call;
 	set_state(c, CONN_WAITING);
 	uv_timer_stop(&c->timer);
 }
 
-struct ip_addr conn_peer(const struct conn *c)
+struct ip_addr exchange_peer(const struct exchange *c)
 {
 	return c->peer;
 }
 
-const struct web *conn_web(const struct conn *c)
+const struct web *exchange_web(const struct exchange *c)
 {
 	return c->web;
 }
@@ -243,14 +249,14 @@ const struct web *conn_web(const struct conn *c)
 
 static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 {
-	struct conn *c = handle->data;
+	struct exchange *c = handle->data;
 
 	(void)size;
 	/* One buffer for all: what is read is consumed or copied before the next read. */
 	*buf = uv_buf_init(c->web->read_buf, sizeof(c->web->read_buf));
 }
 
-static void take_request(struct conn *c)
+static void take_request(struct exchange *c)
 {
 	const struct http_request *q = http_request(c->reader);
 
@@ -260,7 +266,7 @@ static void take_request(struct conn *c)
 	http_forget(c->reader);
 }
 
-static void send_continue(struct conn *c)
+static void send_continue(struct exchange *c)
 {
 	static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
@@ -270,7 +276,7 @@ static void send_continue(struct conn *c)
 }
 
 /* Keeps what a client sent ahead; reading stops when that is too much. */
-static void keep(struct conn *c, const char *p, size_t n)
+static void keep(struct exchange *c, const char *p, size_t n)
 {
 	buffer_add(&c->pending, p, n);
 	if (c->pending.failed) {
@@ -281,7 +287,7 @@ static void keep(struct conn *c, const char *p, size_t n)
 	}
 }
 
-static void feed(struct conn *c, const char *p, size_t n)
+static void feed(struct exchange *c, const char *p, size_t n)
 {
 	c->feeding = true;
 	while (n && c->state == CONN_READING) {
@@ -311,7 +317,7 @@ static void feed(struct conn *c, const char *p, size_t n)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 /* Goes on with what was sent ahead, unless feed() itself will. */
-static void resume(struct conn *c)
+static void resume(struct exchange *c)
 {
 	struct buffer ahead = c->pending;
 
@@ -327,7 +333,7 @@ static void resume(struct conn *c)
 	buffer_free(&ahead);
 }
 
-static void on_end(struct conn *c, bool reset)
+static void on_end(struct exchange *c, bool reset)
 {
 	c->eof = true;
 	if (!reset && c->state == CONN_WRITING)
@@ -343,7 +349,7 @@ static void on_end(struct conn *c, bool reset)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
-	struct conn *c = stream->data;
+	struct exchange *c = stream->data;
 
 	if (n < 0) {
 		on_end(c, n != UV_EOF);
@@ -376,7 +382,7 @@ static void turn_away(struct web *w)
 	uv_close((uv_handle_t *)tcp, free_handle);
 }
 
-static void start_conn(struct web *w, struct conn *c)
+static void start_conn(struct web *w, struct exchange *c)
 {
 	struct sockaddr_storage ss;
 	struct endpoint peer = { .port = 0 };
@@ -407,7 +413,7 @@ static void start_conn(struct web *w, struct conn *c)
 static void on_connection(uv_stream_t *server, int status)
 {
 	struct web *w = server->data;
-	struct conn *c;
+	struct exchange *c;
 
 	if (status < 0)
 		return;
@@ -485,7 +491,7 @@ void web_stop(struct web *w)
 {
 	close_listener(w);
 	w->stopping = true;
-	for (struct conn *c = w->conns; c; c = c->next)
+	for (struct exchange *c = w->conns; c; c = c->next)
 		if (c->state == CONN_READING && !http_in_request(c->reader))
 			close_conn(c);
 }
@@ -493,7 +499,7 @@ void web_stop(struct web *w)
 void web_abort(struct web *w)
 {
 	close_listener(w);
-	for (struct conn *c = w->conns; c; c = c->next)
+	for (struct exchange *c = w->conns; c; c = c->next)
 		close_conn(c);
 }
 

@@ -444,7 +444,8 @@ bool punches_next_answer(struct registry *r, struct registry_answer *out)
 	if (!h)
 		return false;
 	r->message = TEXT_IN(r->message_buf);
-	*out = (struct registry_answer){ h->ticket, STATUS_OK, r->message.p, &r->response };
+	*out = (struct registry_answer){ .ticket = h->ticket, .code = STATUS_OK,
+	                                 .message = r->message.p, .response = &r->response };
 	if (h->outcome == OUTCOME_DEADLINE) {
 		text_str(&r->message, "the deadline of the call is over");
 		out->code = STATUS_DEADLINE_EXCEEDED;

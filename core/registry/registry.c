@@ -8,7 +8,8 @@ void *response_begin(struct registry *r, enum rpc_method method)
 
 static void answer(struct registry *r, enum status code, const void *response)
 {
-	r->answer = (struct registry_answer){ r->call->ticket, code, r->message.p, response };
+	r->answer = (struct registry_answer){ .ticket = r->call->ticket, .code = code,
+	                                      .message = r->message.p, .response = response };
 	r->answered = true;
 }
 
@@ -123,6 +124,21 @@ void registry_handle(struct registry *r, const struct registry_call *call, uint6
 		break;
 	case RPC_ANSWER_PUNCH:
 		call_answer_punch(r, call->request);
+		break;
+	case RPC_DEREGISTER_COLONY:
+	case RPC_DEREGISTER_AGENT:
+	case RPC_CREATE_BOOTSTRAP_TOKEN:
+	case RPC_REDEEM_BOOTSTRAP_TOKEN:
+	case RPC_PUBLISH_RENDEZVOUS:
+	case RPC_POLL_RENDEZVOUS:
+	case RPC_ACK_RENDEZVOUS:
+	case RPC_REPORT_PUNCH:
+	case RPC_GET_OBSERVED_ADDRESS:
+		answer_error(r, STATUS_UNIMPLEMENTED, "not built yet", "", "");
+		break;
+	case RPC_REQUEST_RELAY:
+	case RPC_RELEASE_RELAY:
+		answer_error(r, STATUS_UNIMPLEMENTED, "relay not supported", "", "");
 		break;
 	case RPC_METHOD_COUNT:
 		core_panic(__FILE__, __LINE__, "no such method");

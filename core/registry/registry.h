@@ -2,8 +2,8 @@
  * taken out, time and randomness are handed in, and all that must survive a restart goes through
  * the SQL port. In memory there are only the long polls being held and the punches they are about.
  *
- * After registry_handle, registry_tick, registry_cancel and registry_drain, take every answer with
- * registry_next_answer before the next of these calls. */
+ * After registry_handle, registry_tick, registry_cancel, registry_drain and registry_probe_done, take
+ * every answer with registry_next_answer before the next of these calls. */
 #ifndef REGISTRY_REGISTRY_H
 #define REGISTRY_REGISTRY_H
 
@@ -11,6 +11,7 @@
 #include "base/host.h"
 #include "base/time.h"
 #include "registry/sql.h"
+#include "registry/token.h"
 #include "rpc/methods.h"
 #include "rpc/status.h"
 
@@ -27,6 +28,13 @@
 #define REGISTRY_PUNCHES_MAX        16384
 #define REGISTRY_MESH_PUNCHES_MAX   1024
 #define REGISTRY_MESH_AWAITS_MAX    64
+/* Bounds of what is stored. */
+#define REGISTRY_COLONIES_MAX       1000000
+#define REGISTRY_MESH_AGENTS_MAX    65536
+#define REGISTRY_MESH_TOKENS_MAX    65536
+#define REGISTRY_MESH_RECORDS_MAX   32 /* rendezvous records */
+/* For so long after its last lease an owned mesh is kept for its key (warren-api.md). */
+#define REGISTRY_OWNED_MS           (30ULL * 24 * 3600 * 1000)
 
 struct registry_config {
 	const struct allocator *alloc;
@@ -36,14 +44,27 @@ struct registry_config {
 	const char *version;
 	uint32_t ttl_s;
 	uint16_t stun_port; /* 0: no STUN server to tell of */
+	/* The X25519 private key that proofs of possession are made against: 32 bytes, borrowed as long
+	 * as the registry lives. NULL: this server has none, and refuses proofs. */
+	const uint8_t *server_secret;
+	/* Keys of bootstrap tokens, the first signs. Borrowed; the host may change what is behind the
+	 * pointer between calls. NULL or none: no tokens. */
+	const struct token_keys *tokens;
+	/* Multiplies every limit on calls per time but those of the rendezvous, whose numbers
+	 * discovery.md fixes. 0: none but those. */
+	uint32_t limit_factor;
+	size_t limit_buckets; /* how many mesh, sources and leases are told apart; a power of 2 */
+	bool strict_keys;     /* refuse public keys that are not base64 of 32 bytes */
 };
 
-/* Who calls. EDGE is the client's address as told by a proxy that the host's configuration trusts,
+/* Who calls. PEER is the other end of the connection: rate limits count it when EDGE is not known,
+ * and GetObservedAddress may tell it. EDGE is the client's address as told by a proxy that the host's configuration trusts,
  * IP_NONE without one; the address of the TCP peer itself is no evidence about UDP and is not
  * used (discovery.md 3.1). HOST is the name or literal (without brackets) by which the client
  * reached the server, already validated, or "". */
 struct registry_caller {
 	struct ip_addr edge;
+	struct ip_addr peer;
 	const char *host;
 };
 
@@ -60,13 +81,42 @@ struct registry_answer {
 	enum status code;
 	const char *message;  /* "" when OK */
 	const void *response; /* the method's response struct; NULL unless OK */
+	uint32_t retry_after_s; /* with RESOURCE_EXHAUSTED: when to try again; 0: not known */
 };
+
+/* A reachability probe that a held PublishBootstrapRendezvous waits for: the host connects to TARGET
+ * over TCP, says nothing, closes, and reports with registry_probe_done. Quota and deny list are the
+ * host's to ask: see probe.h. */
+struct registry_probe {
+	uint64_t ticket;
+	const char *target;    /* as the client wrote it; valid until the next call */
+	struct ip_addr source; /* whom the quota counts */
+};
+
+enum probe_result {
+	PROBE_REACHED,
+	PROBE_FAILED,  /* refused, timed out, denied, not an address */
+	PROBE_REFUSED  /* the quota has no room */
+};
+
+/* What InitiatePunch led to, as ReportPunch tells it. */
+enum punch_report { REPORT_DIRECT, REPORT_RELAYED, REPORT_FAILED, PUNCH_REPORTS };
+
+/* Whose limit refused a call. */
+enum limit_scope { LIMIT_MESH, LIMIT_SOURCE, LIMIT_LEASE, LIMIT_SCOPES };
 
 struct registry_stats {
 	uint64_t punches_offered;  /* InitiatePunch calls that became offers */
 	uint64_t punches_answered; /* by the colony, in time */
 	uint64_t punches_timed_out;
 	uint64_t punches_canceled; /* the agent went away */
+	uint64_t punches_reported[PUNCH_REPORTS];
+	uint64_t punch_ms_sum; /* of the successful ones' durations */
+	uint64_t limited[LIMIT_SCOPES]; /* calls refused by a rate limit */
+	uint64_t proofs_refused;
+	uint64_t tokens_issued, tokens_redeemed;
+	uint64_t rendezvous_published, rendezvous_acked;
+	uint64_t probes[PROBE_REFUSED + 1];
 	uint64_t held;             /* long polls right now */
 };
 
@@ -89,6 +139,17 @@ void registry_drain(struct registry *r);
 void registry_tick(struct registry *r, uint64_t now, struct wall_time wall);
 /* When registry_tick wants to be called, TIME_NEVER when nothing is left to do. */
 uint64_t registry_deadline(const struct registry *r);
+
+/* The part of registry_deadline that is about stored things only: a host without a clock of its own
+ * running (a Durable Object) wakes for this one, and for the rest only while calls are held. */
+uint64_t registry_sweep_deadline(const struct registry *r);
+
+/* The next probe to make; false when there is none. Take them after registry_handle. */
+bool registry_next_probe(struct registry *r, struct registry_probe *out);
+/* How a probe went; REASON names what the quota refused ("per_ip_rate"), "" otherwise. A ticket whose
+ * client has gone meanwhile is fine. */
+void registry_probe_done(struct registry *r, uint64_t ticket, enum probe_result result,
+                         const char *reason, uint64_t now, struct wall_time wall);
 
 /* The next answer; false when there is none. Message and response are valid until the next call. */
 bool registry_next_answer(struct registry *r, struct registry_answer *out);

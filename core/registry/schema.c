@@ -29,7 +29,49 @@ static const char *const version_1[] = {
 	NULL
 };
 
-static const char *const *const versions[] = { version_1 };
+/* Owned meshes, rendezvous, tokens, and what a native host keeps of its own: its keys. */
+static const char *const version_2[] = {
+	/* An owned mesh keeps its row after its lease, until then. 0: not owned. */
+	"ALTER TABLE colonies ADD COLUMN owned_until INTEGER NOT NULL DEFAULT 0",
+	/* Whether the agent has proven its key, so that another cannot take its place. */
+	"ALTER TABLE agents ADD COLUMN proven INTEGER NOT NULL DEFAULT 0",
+	"CREATE TABLE rendezvous ("
+	" record_id TEXT NOT NULL PRIMARY KEY,"
+	" mesh_id TEXT NOT NULL,"
+	" ciphertext BLOB NOT NULL,"
+	" gcm_nonce BLOB NOT NULL,"
+	" write_token_hash BLOB NOT NULL,"
+	" published_at INTEGER NOT NULL,"
+	" expires_at INTEGER NOT NULL)",
+	"CREATE INDEX rendezvous_by_mesh ON rendezvous (mesh_id, expires_at)",
+	"CREATE INDEX rendezvous_by_expiry ON rendezvous (expires_at)",
+	/* Issued and not yet redeemed; HASH is the SHA-256 of the whole token. */
+	"CREATE TABLE tokens ("
+	" hash BLOB NOT NULL PRIMARY KEY,"
+	" mesh_id TEXT NOT NULL,"
+	" reef_id TEXT NOT NULL,"
+	" agent_id TEXT NOT NULL,"
+	" intent TEXT NOT NULL,"
+	" expires_at INTEGER NOT NULL)",
+	"CREATE INDEX tokens_by_expiry ON tokens (expires_at)",
+	/* How much a mesh has stored: counting rows at each insertion would cost too much. */
+	"CREATE TABLE meshes ("
+	" mesh_id TEXT NOT NULL PRIMARY KEY,"
+	" agents INTEGER NOT NULL DEFAULT 0)",
+	"INSERT INTO meshes (mesh_id, agents) SELECT mesh_id, count(*) FROM agents GROUP BY mesh_id",
+	"CREATE TABLE settings ("
+	" name TEXT NOT NULL PRIMARY KEY,"
+	" value BLOB NOT NULL)",
+	"CREATE TABLE signing_keys ("
+	" kid TEXT NOT NULL PRIMARY KEY,"
+	" seed BLOB," /* gone once it is retired */
+	" public BLOB NOT NULL,"
+	" created_at INTEGER NOT NULL,"
+	" retired_at INTEGER)",
+	NULL
+};
+
+static const char *const *const versions[] = { version_1, version_2 };
 
 static void take_integer(void *ctx, const struct sql_value *columns, size_t n)
 {

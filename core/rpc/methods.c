@@ -1,9 +1,9 @@
 #include "rpc/methods.h"
 
 static const struct rpc_method_info methods[RPC_METHOD_COUNT] = {
-#define RPC_METHOD_INFO(constant, name) \
+#define RPC_METHOD_INFO(constant, name, reads) \
 	[constant] = { #name, name##Request_fields, name##Response_fields, \
-	               sizeof(name##Request), sizeof(name##Response) },
+	               sizeof(name##Request), sizeof(name##Response), reads },
 	RPC_METHODS(RPC_METHOD_INFO)
 #undef RPC_METHOD_INFO
 };

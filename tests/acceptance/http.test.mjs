@@ -152,7 +152,7 @@ describe("HTTP/1.1", () => {
       ["GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400],
       ["BOO! / HTTP/1.1\r\nHost: h\r\n\r\n", 400],
       ["\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", 400],
-      [`GET /${"a".repeat(3000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 414],
+      [`GET /${"a".repeat(9000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 414],
       [`GET / HTTP/1.1\r\nHost: h\r\nX: ${"a".repeat(20000)}\r\n\r\n`, 431],
       [`GET / HTTP/1.1\r\nHost: h\r\n${"A: b\r\n".repeat(150)}\r\n`, 431],
       [`POST ${service}/Health HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n`, 413],

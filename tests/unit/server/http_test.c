@@ -152,8 +152,8 @@ static void sizes_are_bounded(void **state)
 
 	(void)state;
 	n = (size_t)sprintf(text, "GET /");
-	memset(text + n, 'a', 2000);
-	n += 2000;
+	memset(text + n, 'a', 9000);
+	n += 9000;
 	n += (size_t)sprintf(text + n, " HTTP/1.1\r\nHost: h\r\n\r\n");
 	assert_int_equal(status_of(text, n), 414);
 
