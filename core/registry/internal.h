@@ -88,6 +88,11 @@ static inline bool row_is_live(const struct registry *r, const struct party_row 
 	return row->found && row->expires_ms >= r->wall_ms;
 }
 
+/* The row of PARTY, if TOKEN shows that the caller holds its lease; LEASE is then the token's hash.
+ * False, with the answer given, otherwise: it does not tell whether there is such a party. */
+bool authorize(struct registry *r, const struct party *party, struct span token,
+               struct party_row *row, uint8_t lease[static SHA256_LEN]);
+
 /* --- calls ---------------------------------------------------------------------------------- */
 
 void call_register_colony(struct registry *r, const RegisterColonyRequest *q);

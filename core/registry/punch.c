@@ -32,10 +32,8 @@ void punches_free(struct registry *r)
 	mem_free(r->cfg.alloc, t, sizeof(*t));
 }
 
-/* The row of PARTY, if TOKEN shows that the caller holds its lease; LEASE is then the token's hash.
- * False, with the answer given, otherwise. */
-static bool authorize(struct registry *r, const struct party *party, struct span token,
-                      struct party_row *row, uint8_t lease[static SHA256_LEN])
+bool authorize(struct registry *r, const struct party *party, struct span token,
+               struct party_row *row, uint8_t lease[static SHA256_LEN])
 {
 	if (store_get(r, party, false, row)) {
 		answer_storage(r);
