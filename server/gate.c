@@ -11,6 +11,8 @@
 
 /* When the database refuses a transaction, the timers wait so long. */
 #define RETRY_MS 1000
+/* How many meshes, sources and leases the rate limits tell apart. */
+#define LIMIT_BUCKETS 65536
 
 static void to_outbox(struct service *s, struct call *call)
 {
@@ -201,8 +203,10 @@ enum err service_new(const struct service_config *cfg, uv_loop_t *loop, struct d
 		e = registry_new(&(struct registry_config){
 			.alloc = &linux_allocator, .rng = &linux_rng, .log = cfg->log,
 			.sql = database_sql(db), .version = cfg->version, .ttl_s = cfg->ttl_s,
-			.stun_port = cfg->stun_port, .limit_factor = 1,
-			.limit_buckets = 65536 }, clock_now(), clock_wall(), &s->registry);
+			.stun_port = cfg->stun_port, .server_secret = cfg->server_secret,
+			.tokens = cfg->tokens, .limit_factor = cfg->limit_factor,
+			.limit_buckets = LIMIT_BUCKETS,
+			.strict_keys = cfg->strict_keys }, clock_now(), clock_wall(), &s->registry);
 	committed = database_commit(db);
 	if (e || committed) {
 		registry_free(s->registry);

@@ -27,6 +27,7 @@ static const struct kept kept_headers[] = {
 	KEPT("grpc-timeout", grpc_timeout, false),
 	KEPT("grpc-encoding", grpc_encoding, false),
 	KEPT("accept-encoding", accept_encoding, true),
+	KEPT("connect-protocol-version", connect_version, false),
 	KEPT("cf-connecting-ip", cf_ip, false),
 	KEPT("x-real-ip", real_ip, false),
 	KEPT("x-forwarded-for", forwarded, true),

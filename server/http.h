@@ -22,6 +22,7 @@ struct http_request {
 	char grpc_timeout[16];
 	char grpc_encoding[32];
 	char accept_encoding[64];
+	char connect_version[16];   /* Connect-Protocol-Version */
 	char cf_ip[64];             /* CF-Connecting-IP */
 	char real_ip[64];           /* X-Real-IP */
 	char forwarded[512];        /* X-Forwarded-For, several joined with commas */

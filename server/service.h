@@ -14,6 +14,11 @@ struct service_config {
 	struct edge edge;
 	uint32_t ttl_s;
 	uint16_t stun_port;
+	/* As in registry.h; both are borrowed and outlive the service. */
+	const uint8_t *server_secret;
+	const struct token_keys *tokens;
+	uint32_t limit_factor;
+	bool strict_keys;
 };
 
 struct service;
