@@ -18,6 +18,9 @@
 #define BLAKE2S_MAC_LEN  16
 #define SHA256_LEN       32
 #define XAEAD_NONCE_LEN  24
+#define ED25519_SEED_LEN   32
+#define ED25519_PUBLIC_LEN 32
+#define ED25519_SIG_LEN    64
 
 /* X25519 (RFC 7748). SECRET need not be clamped. */
 void x25519_public(uint8_t pub[static X25519_LEN], const uint8_t secret[static X25519_LEN]);
@@ -39,7 +42,18 @@ void kdf_blake2s(uint8_t t1[static BLAKE2S_LEN], uint8_t *t2, uint8_t *t3, struc
                  struct span in);
 
 void sha256(uint8_t out[static SHA256_LEN], struct span in);
+/* HMAC (RFC 2104); KEY may be empty or of any length. */
+void hmac_sha256(uint8_t out[static SHA256_LEN], struct span key, struct span in);
 void hmac_sha1(uint8_t out[static 20], struct span key, struct span in);
+
+/* Ed25519 (RFC 8032), the pure kind. The seed is the private key: everything else follows from it. */
+void ed25519_public(uint8_t pub[static ED25519_PUBLIC_LEN],
+                    const uint8_t seed[static ED25519_SEED_LEN]);
+void ed25519_sign(uint8_t sig[static ED25519_SIG_LEN], const uint8_t seed[static ED25519_SEED_LEN],
+                  struct span msg);
+/* ERR_AUTH when SIG is not PUB's signature of MSG, or PUB is no public key. */
+enum err ed25519_verify(const uint8_t pub[static ED25519_PUBLIC_LEN], struct span msg,
+                        const uint8_t sig[static ED25519_SIG_LEN]) MUST_CHECK;
 
 /* A ChaCha20-Poly1305 key (RFC 8439) made ready for many messages. Not for concurrent use. */
 struct aead;

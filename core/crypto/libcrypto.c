@@ -89,6 +89,45 @@ void x25519_generate(uint8_t secret[static X25519_LEN], const struct rng *rng)
 	secret[31] = (uint8_t)((secret[31] & 127) | 64);
 }
 
+/* ---- Ed25519 ---- */
+
+void ed25519_public(uint8_t pub[static ED25519_PUBLIC_LEN],
+                    const uint8_t seed[static ED25519_SEED_LEN])
+{
+	size_t len = ED25519_PUBLIC_LEN;
+	EVP_PKEY *k = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, ED25519_SEED_LEN);
+
+	REQUIRE(k && EVP_PKEY_get_raw_public_key(k, pub, &len) == 1);
+	EVP_PKEY_free(k);
+}
+
+void ed25519_sign(uint8_t sig[static ED25519_SIG_LEN], const uint8_t seed[static ED25519_SEED_LEN],
+                  struct span msg)
+{
+	size_t len = ED25519_SIG_LEN;
+	EVP_PKEY *k = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, ED25519_SEED_LEN);
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+	REQUIRE(k && ctx && EVP_DigestSignInit(ctx, NULL, NULL, NULL, k) == 1 &&
+	        EVP_DigestSign(ctx, sig, &len, msg.p, msg.len) == 1 && len == ED25519_SIG_LEN);
+	EVP_MD_CTX_free(ctx);
+	EVP_PKEY_free(k);
+}
+
+enum err ed25519_verify(const uint8_t pub[static ED25519_PUBLIC_LEN], struct span msg,
+                        const uint8_t sig[static ED25519_SIG_LEN])
+{
+	EVP_PKEY *k = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, pub, ED25519_PUBLIC_LEN);
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool ok;
+
+	REQUIRE(k && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, k) == 1);
+	ok = EVP_DigestVerify(ctx, sig, ED25519_SIG_LEN, msg.p, msg.len) == 1;
+	EVP_MD_CTX_free(ctx);
+	EVP_PKEY_free(k);
+	return ok ? ERR_OK : ERR_AUTH;
+}
+
 /* ---- hashes and MACs ---- */
 
 static void digest(const EVP_MD *md, uint8_t *out, struct span a, struct span b)
@@ -156,6 +195,11 @@ void hmac_blake2s(uint8_t out[static BLAKE2S_LEN], struct span key, struct span 
 void hmac_sha1(uint8_t out[static 20], struct span key, struct span in)
 {
 	hmac("SHA1", out, 20, key, in);
+}
+
+void hmac_sha256(uint8_t out[static SHA256_LEN], struct span key, struct span in)
+{
+	hmac("SHA256", out, SHA256_LEN, key, in);
 }
 
 void kdf_blake2s(uint8_t t1[static BLAKE2S_LEN], uint8_t *t2, uint8_t *t3, struct span key,
