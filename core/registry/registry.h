@@ -122,6 +122,10 @@ struct registry_stats {
 
 struct registry;
 
+/* Brings the schema up to date, for a host that needs its own tables in it (settings, signing_keys)
+ * before it opens the registry. ERR_IO, or ERR_UNSUPPORTED as registry_new. */
+enum err registry_migrate(const struct sql *sql) MUST_CHECK;
+
 /* Brings the schema up to date and opens. *OUT is owned by the caller. ERR_IO, ERR_NOMEM, or
  * ERR_UNSUPPORTED when the database was written by a newer version. */
 enum err registry_new(const struct registry_config *cfg, uint64_t now, struct wall_time wall,

@@ -114,3 +114,8 @@ enum err store_migrate(const struct sql *sql)
 		e = apply(sql, version);
 	return e;
 }
+
+enum err registry_migrate(const struct sql *sql)
+{
+	return store_migrate(sql);
+}
