@@ -59,10 +59,11 @@ soak: ## the lab at full length: 20 starts of each kind, ten minutes without a s
 	@$(call cmake,test)
 	@WARREN_SOAK=1 ctest --test-dir build/asan --output-on-failure -L lab
 
-bench: ## one TCP stream through two `warren wg`, beside wireguard-go in the same run
-	@tools/install-packages test
-	@$(MAKE) --no-print-directory all
+bench: ## a TCP stream beside wireguard-go; the server under load, beside nginx and SQLite
+	@tools/install-packages test bench
+	@$(call cmake,release,-DWARREN_BENCH=ON)
 	@/usr/bin/python3 -B bench/throughput.py build/warren
+	@/usr/bin/python3 -B bench/server.py build/warren build/bench
 
 wasm: ## core/ freestanding for wasm32: fails at the first system header
 	@$(call cmake,wasm,-DWARREN_CLANG_INCLUDE=$(clang_include))

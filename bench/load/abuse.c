@@ -26,6 +26,8 @@ enum foe_kind {
 	FOE_KINDS
 };
 
+static const char *const foe_names[FOE_KINDS] = { "slow", "silent", "vanish", "big", "garbage",
+                                                  "churn" };
 static const unsigned foe_count[FOE_KINDS] = {
 	[FOE_SLOW] = 1000, [FOE_SILENT] = 300, [FOE_VANISH] = 300,
 	[FOE_BIG] = 16,    [FOE_GARBAGE] = 16, [FOE_CHURN] = 256,
@@ -263,40 +265,53 @@ static void run(struct abuse *a)
 
 static void print(const struct abuse *a)
 {
-	static const char *const names[FOE_KINDS] = { "slow", "silent", "vanish", "big", "garbage",
-	                                              "churn" };
-
 	printf("{\"churned\":%u", a->churned);
 	for (unsigned i = 0; i < FOE_KINDS; i++)
-		printf(",\"%s_opened\":%u,\"%s_shut\":%u", names[i], a->opened[i], names[i],
-		       a->shut[i]);
+		printf(",\"%s_opened\":%u,\"%s_shut\":%u", foe_names[i],
+		       a->opened[i], foe_names[i], a->shut[i]);
 	printf(",\"answers_2xx\":%u,\"answers_4xx\":%u,\"answers_5xx\":%u}\n", a->answers[2],
 	       a->answers[4], a->answers[5]);
 }
 
-int abuse(const struct options *o)
+static void muster(struct abuse *a)
 {
-	struct abuse *a = calloc(1, sizeof(*a));
+	for (unsigned k = 0; k < FOE_KINDS; k++) {
+		for (unsigned i = 0; strstr(a->o->foes, foe_names[k]) && i < foe_count[k]; i++) {
+			a->foes[a->n] = (struct foe){ .kind = (enum foe_kind)k, .fd = -1,
+			                              .id = a->n };
+			a->n++;
+		}
+	}
+}
+
+/* The same noise in every run: xorshift32. */
+static void make_junk(struct abuse *a)
+{
 	uint32_t x = 0x9e3779b9U;
 
-	if (!a)
-		return failed("out of memory");
-	a->o = o;
-	a->epoll = epoll_create1(EPOLL_CLOEXEC);
-	for (unsigned k = 0; k < FOE_KINDS; k++)
-		a->n += foe_count[k];
-	a->foes = calloc(a->n, sizeof(*a->foes));
-	for (unsigned k = 0, i = 0; a->foes && k < FOE_KINDS; k++)
-		for (unsigned j = 0; j < foe_count[k]; j++, i++)
-			a->foes[i] = (struct foe){ .kind = (enum foe_kind)k, .fd = -1, .id = i };
-	/* The same noise in every run: xorshift32. */
 	for (size_t i = 0; i < sizeof(a->junk); i++) {
 		x ^= x << 13;
 		x ^= x >> 17;
 		x ^= x << 5;
 		a->junk[i] = (char)x;
 	}
+}
+
+int abuse(const struct options *o)
+{
+	struct abuse *a = calloc(1, sizeof(*a));
+	unsigned most = 0;
+
+	if (!a)
+		return failed("out of memory");
+	a->o = o;
+	a->epoll = epoll_create1(EPOLL_CLOEXEC);
+	for (unsigned k = 0; k < FOE_KINDS; k++)
+		most += foe_count[k];
+	a->foes = calloc(most, sizeof(*a->foes));
+	make_junk(a);
 	if (a->foes && a->epoll >= 0) {
+		muster(a);
 		run(a);
 		print(a);
 	}

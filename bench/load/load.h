@@ -15,6 +15,7 @@ struct options {
 	double rate;            /* per second; 0: as fast as answers come */
 	double seconds;
 	const char *file;
+	const char *foes;       /* of abuse: their kinds, separated by commas */
 	char **command; /* what follows "--" */
 };
 

@@ -104,6 +104,8 @@ static bool take_option(struct options *o, const char *arg)
 		return (o->request.prefix = value)[0] && strlen(value) <= 32;
 	if (IS("path"))
 		return (o->request.path = value)[0] == '/' && strlen(value) <= 256;
+	if (IS("foes"))
+		return (o->foes = value)[0] != '\0';
 	if (IS("file"))
 		return (o->file = value)[0] != '\0';
 #undef IS
@@ -116,6 +118,7 @@ int main(int argc, char **argv)
 		.client = { .connections = 64, .sources = 1 },
 		.request = { .prefix = "load", .path = "/", .meshes = 1 },
 		.requests = 1000, .seconds = 5,
+		.foes = "slow,silent,vanish,big,garbage,churn",
 	};
 	struct rlimit files;
 

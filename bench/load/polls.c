@@ -32,15 +32,14 @@ static void poll_answer(void *ctx, struct conn *c, const struct answer *a)
 {
 	struct polls *p = ctx;
 
-	if (!p->published[c->id]) {
-		p->early++;
-		return;
-	}
-	if (a->status == 200)
-		p->answered++;
-	else
+	if (a->status != 200) {
 		p->refused++;
-	samples_add(&p->woken, now_ns() - p->published[c->id]);
+	} else if (!p->published[c->id]) {
+		p->early++;
+	} else {
+		p->answered++;
+		samples_add(&p->woken, now_ns() - p->published[c->id]);
+	}
 }
 
 static void poll_lost(void *ctx, struct conn *c)

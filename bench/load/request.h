@@ -10,7 +10,7 @@
 enum request_kind {
 	REQUEST_REGISTER, /* agent N of mesh N modulo MESHES */
 	REQUEST_LOOKUP,   /* the same agent */
-	REQUEST_MIX,      /* the two in turn */
+	REQUEST_MIX,      /* the two in turn, as SEQ is even or odd */
 	REQUEST_GET,      /* PATH */
 	REQUEST_POLL,     /* records for mesh N, held */
 	REQUEST_PUBLISH   /* a record for mesh N */

@@ -33,7 +33,10 @@ static void send_next(struct steady *s, struct conn *c, uint64_t now)
 	unsigned n = s->next++;
 
 	r.seq = n;
-	r.n = r.kind == REQUEST_REGISTER ? n : n % s->o->requests;
+	if (r.kind == REQUEST_MIX)
+		r.n = n / 2 % s->o->requests;
+	else
+		r.n = r.kind == REQUEST_REGISTER ? n : n % s->o->requests;
 	c->due = s->o->rate > 0 ? due(s, n) : now;
 	(void)client_send(s->client, c, text, request_write(text, &r));
 }
