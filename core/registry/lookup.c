@@ -2,6 +2,11 @@
 #include "registry/internal.h"
 
 #include "pb_decode.h"
+#include "registry/copy.h"
+
+/* Counting the living costs a walk through their index, and every colony asks for its server's health
+ * before it registers: it is done once in so long, and what comes and goes is counted in between. */
+#define COUNT_EVERY_MS 1000
 
 /* The stored message of ROW. False, with the answer given, when it cannot be read. */
 static bool decode(struct registry *r, const struct party_row *row, const pb_msgdesc_t *fields,
@@ -15,39 +20,17 @@ static bool decode(struct registry *r, const struct party_row *row, const pb_msg
 	return false;
 }
 
-/* Both lists are of entries with key and value, but of different types. */
-#define COPY_METADATA(a, s) \
-	do { \
-		(a)->metadata_count = (s)->metadata_count; \
-		for (pb_size_t i = 0; i < (s)->metadata_count; i++) { \
-			memcpy((a)->metadata[i].key, (s)->metadata[i].key, \
-			       sizeof((a)->metadata[i].key)); \
-			memcpy((a)->metadata[i].value, (s)->metadata[i].value, \
-			       sizeof((a)->metadata[i].value)); \
-		} \
-	} while (0)
-
-#define COPY_FIELD(a, s, field) \
-	memcpy((a)->field, (s)->field, sizeof((a)->field))
-
+/* The response is not zeroed beforehand: it is 40 KB large, so every field is set here instead. */
 static void fill_colony(LookupColonyResponse *a, const RegisterColonyRequest *s,
                         const struct party_row *row)
 {
-	COPY_FIELD(a, s, mesh_id);
-	COPY_FIELD(a, s, pubkey);
-	a->endpoints_count = s->endpoints_count;
-	COPY_FIELD(a, s, endpoints);
-	COPY_FIELD(a, s, mesh_ipv4);
-	COPY_FIELD(a, s, mesh_ipv6);
-	a->connect_port = s->connect_port;
-	a->public_port = s->public_port;
-	COPY_METADATA(a, s);
+	COPY_COLONY(a, s);
 	a->has_last_seen = true;
 	timestamp_from_ms(&a->last_seen, row->updated_ms);
 	a->observed_endpoints_count = s->has_observed_endpoint ? 1 : 0;
 	a->observed_endpoints[0] = s->observed_endpoint;
-	a->has_public_endpoint = s->has_public_endpoint;
-	a->public_endpoint = s->public_endpoint;
+	a->nat = NatHint_NAT_UNKNOWN;
+	a->relays_count = 0;
 }
 
 void call_lookup_colony(struct registry *r, const LookupColonyRequest *q)
@@ -67,23 +50,20 @@ void call_lookup_colony(struct registry *r, const LookupColonyRequest *q)
 	}
 	if (!decode(r, &row, RegisterColonyRequest_fields, &r->stored.colony))
 		return;
-	fill_colony(response_begin(r, RPC_LOOKUP_COLONY), &r->stored.colony, &row);
+	fill_colony(&r->response.RPC_LOOKUP_COLONY_response, &r->stored.colony, &row);
 	answer_ok(r);
 }
 
+/* As fill_colony. */
 static void fill_agent(LookupAgentResponse *a, const RegisterAgentRequest *s,
                        const struct party_row *row)
 {
-	COPY_FIELD(a, s, agent_id);
-	COPY_FIELD(a, s, mesh_id);
-	COPY_FIELD(a, s, pubkey);
-	a->endpoints_count = s->endpoints_count;
-	COPY_FIELD(a, s, endpoints);
-	COPY_METADATA(a, s);
+	COPY_AGENT(a, s);
 	a->has_last_seen = true;
 	timestamp_from_ms(&a->last_seen, row->updated_ms);
 	a->observed_endpoints_count = s->has_observed_endpoint ? 1 : 0;
 	a->observed_endpoints[0] = s->observed_endpoint;
+	a->nat = NatHint_NAT_UNKNOWN;
 }
 
 void call_lookup_agent(struct registry *r, const LookupAgentRequest *q)
@@ -94,7 +74,7 @@ void call_lookup_agent(struct registry *r, const LookupAgentRequest *q)
 
 	if (!require(r, q->agent_id, "agent_id"))
 		return;
-	/* Clients of the first schema know no mesh id here: any live agent of that name will do. */
+	/* Clients of the first schema know no mesh id here. */
 	e = *q->mesh_id ? store_get(r, &party, true, &row) : store_find_agent(r, q->agent_id, &row);
 	if (e) {
 		answer_storage(r);
@@ -106,8 +86,34 @@ void call_lookup_agent(struct registry *r, const LookupAgentRequest *q)
 	}
 	if (!decode(r, &row, RegisterAgentRequest_fields, &r->stored.agent))
 		return;
-	fill_agent(response_begin(r, RPC_LOOKUP_AGENT), &r->stored.agent, &row);
+	fill_agent(&r->response.RPC_LOOKUP_AGENT_response, &r->stored.agent, &row);
 	answer_ok(r);
+}
+
+static enum err count_colonies(struct registry *r, uint64_t *out)
+{
+	/* A clock that was set back makes the difference huge, and so the count new. */
+	if (!r->counted_ms || r->wall_ms - r->counted_ms >= COUNT_EVERY_MS) {
+		enum err e = store_count(&r->cfg.sql, r->wall_ms, &r->colonies_live, NULL);
+
+		if (e)
+			return e;
+		r->counted_ms = r->wall_ms;
+	}
+	*out = r->colonies_live;
+	return ERR_OK;
+}
+
+static const char *server_key(struct registry *r)
+{
+	struct text t = TEXT_IN(r->server_key);
+	uint8_t public[X25519_LEN];
+
+	if (!r->cfg.server_secret || *r->server_key)
+		return r->server_key;
+	x25519_public(public, r->cfg.server_secret);
+	text_base64(&t, public, sizeof(public));
+	return r->server_key;
 }
 
 void call_health(struct registry *r)
@@ -115,12 +121,13 @@ void call_health(struct registry *r)
 	HealthResponse *a = response_begin(r, RPC_HEALTH);
 	uint64_t colonies = 0;
 
-	if (store_count(&r->cfg.sql, r->wall_ms, &colonies, NULL)) {
+	if (count_colonies(r, &colonies)) {
 		answer_storage(r);
 		return;
 	}
 	INVARIANT(!str_copy(a->status, sizeof(a->status), "ok"));
 	INVARIANT(!str_copy(a->version, sizeof(a->version), r->cfg.version));
+	INVARIANT(!str_copy(a->server_key, sizeof(a->server_key), server_key(r)));
 	a->uptime_seconds = (int64_t)((r->now - r->started_ns) / NS_PER_S);
 	a->registered_colonies = (int32_t)(colonies < INT32_MAX ? colonies : INT32_MAX);
 	answer_ok(r);

@@ -126,9 +126,17 @@ void registry_handle(struct registry *r, const struct registry_call *call, uint6
 		call_answer_punch(r, call->request);
 		break;
 	case RPC_DEREGISTER_COLONY:
+		call_deregister_colony(r, call->request);
+		break;
 	case RPC_DEREGISTER_AGENT:
+		call_deregister_agent(r, call->request);
+		break;
 	case RPC_CREATE_BOOTSTRAP_TOKEN:
+		call_create_bootstrap_token(r, call->request);
+		break;
 	case RPC_REDEEM_BOOTSTRAP_TOKEN:
+		call_redeem_bootstrap_token(r, call->request);
+		break;
 	case RPC_PUBLISH_RENDEZVOUS:
 	case RPC_POLL_RENDEZVOUS:
 	case RPC_ACK_RENDEZVOUS:
@@ -156,33 +164,11 @@ void registry_drain(struct registry *r)
 	punches_drain(r);
 }
 
-/* Deletes what has expired, and comes back in a minute as long as anything is left. */
-static void sweep(struct registry *r)
-{
-	uint64_t deleted;
-	char fields[64];
-	struct text t = TEXT_IN(fields);
-	bool left;
-
-	r->sweep_at = time_add(r->now, REGISTRY_SWEEP_MS * NS_PER_MS);
-	if (store_sweep(r, &deleted, &left)) {
-		log_emit(r->cfg.log, LOG_WARN, "registry", "sweep failed", "");
-		return;
-	}
-	if (!left)
-		r->sweep_at = TIME_NEVER;
-	if (!deleted)
-		return;
-	text_kv_u64(&t, "deleted", deleted);
-	log_emit(r->cfg.log, LOG_INFO, "registry", "expired registrations swept", fields);
-}
-
 void registry_tick(struct registry *r, uint64_t now, struct wall_time wall)
 {
 	set_time(r, now, wall);
 	punches_tick(r);
-	if (r->sweep_at <= now)
-		sweep(r);
+	sweep_tick(r);
 }
 
 uint64_t registry_deadline(const struct registry *r)

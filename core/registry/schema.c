@@ -33,8 +33,17 @@ static const char *const version_1[] = {
 static const char *const version_2[] = {
 	/* An owned mesh keeps its row after its lease, until then. 0: not owned. */
 	"ALTER TABLE colonies ADD COLUMN owned_until INTEGER NOT NULL DEFAULT 0",
-	/* Whether the agent has proven its key, so that another cannot take its place. */
+	/* The later of lease and ownership: when the row goes. The index holds what counting the
+	 * living wants, too. */
+	"ALTER TABLE colonies ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0",
+	"UPDATE colonies SET due_at = expires_at",
+	"DROP INDEX colonies_by_expiry",
+	"CREATE INDEX colonies_by_due ON colonies (due_at, expires_at)",
+	/* Whether the lease was made with a proof, so that another cannot take the agent's place. */
 	"ALTER TABLE agents ADD COLUMN proven INTEGER NOT NULL DEFAULT 0",
+	/* A renewal changes neither column, and so does not touch the index. */
+	"DROP INDEX agents_by_id",
+	"CREATE INDEX agents_by_id ON agents (agent_id, created_at)",
 	"CREATE TABLE rendezvous ("
 	" record_id TEXT NOT NULL PRIMARY KEY,"
 	" mesh_id TEXT NOT NULL,"
@@ -52,13 +61,20 @@ static const char *const version_2[] = {
 	" reef_id TEXT NOT NULL,"
 	" agent_id TEXT NOT NULL,"
 	" intent TEXT NOT NULL,"
-	" expires_at INTEGER NOT NULL)",
+	" expires_at INTEGER NOT NULL) WITHOUT ROWID",
 	"CREATE INDEX tokens_by_expiry ON tokens (expires_at)",
-	/* How much a mesh has stored: counting rows at each insertion would cost too much. */
+	/* How many rows a mesh, or the server, has: counting them at each insertion would cost too
+	 * much. */
 	"CREATE TABLE meshes ("
 	" mesh_id TEXT NOT NULL PRIMARY KEY,"
-	" agents INTEGER NOT NULL DEFAULT 0)",
+	" agents INTEGER NOT NULL DEFAULT 0,"
+	" tokens INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+	"CREATE INDEX meshes_empty ON meshes (mesh_id) WHERE agents <= 0 AND tokens <= 0",
 	"INSERT INTO meshes (mesh_id, agents) SELECT mesh_id, count(*) FROM agents GROUP BY mesh_id",
+	"CREATE TABLE totals ("
+	" name TEXT NOT NULL PRIMARY KEY,"
+	" n INTEGER NOT NULL) WITHOUT ROWID",
+	"INSERT INTO totals (name, n) SELECT 'colonies', count(*) FROM colonies",
 	"CREATE TABLE settings ("
 	" name TEXT NOT NULL PRIMARY KEY,"
 	" value BLOB NOT NULL)",

@@ -36,6 +36,17 @@ enum err token_key_load(struct token_key *k, const char *kid, struct span privat
 enum err token_key_load_public(struct token_key *k, const char *kid,
                                struct span public) MUST_CHECK;
 
+/* What a token says, beside what all tokens say. Ids are UTF-8. */
+struct token_claims {
+	const char *reef_id, *colony_id, *agent_id, *intent;
+	uint64_t issued_s; /* Unix; it is good for TOKEN_LIFE_S from then */
+	uint8_t jti[16];   /* random; becomes a UUID of version 4 */
+};
+/* Appends the JWT (RFC 7519, JWS compact) that K, which must sign, makes of C to OUT. ERR_TRUNCATED
+ * when it does not fit, or C is longer than any token may be. */
+enum err token_make(const struct token_key *k, const struct token_claims *c,
+                    struct text *out) MUST_CHECK;
+
 /* Appends the JSON Web Key Set (RFC 7517, RFC 8037) of KEYS, which may be NULL, to OUT. */
 void token_jwks(const struct token_keys *keys, struct text *out);
 

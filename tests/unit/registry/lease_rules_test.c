@@ -147,10 +147,11 @@ static void the_sweep_stops_when_nothing_is_left(void **state)
 	assert_true(registry_deadline(b->r) == TIME_NEVER);
 	assert_int_equal(bench_colony(b, "m", "one", NULL), STATUS_OK);
 	assert_int_equal(bench_agent(b, "m", "a", "k", NULL), STATUS_OK);
-	assert_true(registry_deadline(b->r) <= b->now + 60 * NS_PER_S);
+	/* Nothing wakes it before the lease can be over. */
+	assert_true(registry_deadline(b->r) == b->now + 300001 * NS_PER_MS);
 	bench_pass(b, 300000);
 	assert_int_equal(rows(b, "colonies"), 1);
-	bench_pass(b, 61000);
+	bench_pass(b, 1);
 	assert_int_equal(rows(b, "colonies"), 0);
 	assert_int_equal(rows(b, "agents"), 0);
 	assert_true(registry_deadline(b->r) == TIME_NEVER);
