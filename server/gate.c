@@ -7,7 +7,6 @@
 
 #include "linux/clock.h"
 #include "linux/entropy.h"
-#include "server/protojson.h"
 
 /* When the database refuses a transaction, the timers wait so long. */
 #define RETRY_MS 1000
@@ -17,16 +16,12 @@
 static void to_outbox(struct service *s, struct call *call)
 {
 	call->answered = true;
+	call->committed = !database_wrote(s->db);
+	if (call->held_since_ns)
+		call->held_ns = clock_now() - call->held_since_ns;
 	call->next = NULL;
 	*s->outbox_end = call;
 	s->outbox_end = &call->next;
-}
-
-static void set_error(struct call *call, enum status code, const char *message)
-{
-	buffer_free(&call->body);
-	call->code = code;
-	connect_error_body(&call->body, code, message);
 }
 
 /* Renders the registry's answers; they are borrowed, so now. */
@@ -38,13 +33,12 @@ static void collect(struct service *s)
 		/* NOLINTNEXTLINE(performance-no-int-to-ptr): tickets are our calls' addresses */
 		struct call *call = (struct call *)(uintptr_t)a.ticket;
 
-		if (a.code == STATUS_OK) {
-			call->code = STATUS_OK;
-			protojson_write(&call->body, rpc_method_info(call->method)->response,
-			                a.response);
-		} else {
-			set_error(call, a.code, a.message);
-		}
+		call->reply.retry_after_s = a.retry_after_s;
+		if (a.code == STATUS_OK)
+			reply_message(&call->reply, &call->env,
+			              rpc_method_info(call->method)->response, a.response);
+		else
+			reply_error(&call->reply, a.code, a.message);
 		to_outbox(s, call);
 	}
 }
@@ -52,45 +46,40 @@ static void collect(struct service *s)
 void gate_submit(struct service *s, struct call *call, const struct registry_call *rc)
 {
 	if (database_begin(s->db)) {
-		set_error(call, STATUS_UNAVAILABLE, "the server's database is not available");
+		reply_error(&call->reply, STATUS_UNAVAILABLE,
+		            "the server's database is not available");
 		to_outbox(s, call);
 		return;
 	}
-	registry_handle(s->registry, rc, clock_now(), clock_wall());
+	registry_handle(s->registry, rc, call->began_ns, clock_wall());
 	collect(s);
+	if (!call->answered)
+		call->held_since_ns = clock_now();
 	if (s->stopping) {
 		registry_drain(s->registry);
 		collect(s);
 	}
 }
 
-static void log_call(const struct service *s, const struct call *call)
+static void count(struct service *s, const struct call *call)
 {
-	enum log_level level = call->code == STATUS_OK ? LOG_INFO : LOG_WARN;
-	char fields[320];
-	struct text t = TEXT_IN(fields);
-
-	if (!log_enabled(s->cfg.log, level))
-		return;
-	text_kv(&t, "mesh", *call->mesh ? call->mesh : "unknown");
-	text_kv(&t, "client", "");
-	text_ip(&t, &call->client);
-	text_kv(&t, "code", status_name(call->code));
-	text_kv_u64(&t, "ms", (clock_now() - call->began_ns) / NS_PER_MS);
-	log_emit(s->cfg.log, level, "server", rpc_method_info(call->method)->name, fields);
+	metrics_count(&s->metrics, call->method, call->reply.code,
+	              clock_now() - call->began_ns - call->held_ns);
+	if (call->reply.code == STATUS_OK)
+		rolling_add(&s->last_hour, call->method, clock_now());
 }
 
 static void release(struct service *s, struct call *call)
 {
-	s->metrics.rpcs[call->method][call->code]++;
-	log_call(s, call);
-	if (call->conn && call->body.failed)
-		web_respond(call->conn, &(struct response){ .status = 503, .close = true });
-	else if (call->conn)
-		web_respond(call->conn, &(struct response){
-			.status = status_http(call->code), .content_type = "application/json",
-			.body = call->body.p, .body_len = call->body.len });
-	buffer_free(&call->body);
+	struct response response;
+
+	count(s, call);
+	rpc_log(s, call, call->reply.code);
+	if (call->conn) {
+		reply_close(&call->reply, &call->env, &response);
+		web_respond(call->conn, &response);
+	}
+	reply_free(&call->reply);
 	free(call);
 }
 
@@ -117,6 +106,8 @@ static void arm(struct service *s)
 void service_flush(struct service *s)
 {
 	struct call *call = s->outbox, *next;
+	bool wrote = database_wrote(s->db);
+	uint64_t batch = 0;
 	enum err e;
 
 	if (!service_has_work(s))
@@ -124,16 +115,16 @@ void service_flush(struct service *s)
 	e = database_commit(s->db);
 	s->outbox = NULL;
 	s->outbox_end = &s->outbox;
-	s->metrics.commits += e == ERR_OK;
-	s->metrics.commit_failures += e != ERR_OK;
 	/* Answering may bring in the connection's next request: that one is of the next turn. */
-	for (; call; call = next) {
+	for (; call; call = next, batch++) {
 		next = call->next;
-		s->metrics.commit_answers += e == ERR_OK;
-		if (e)
-			set_error(call, STATUS_UNAVAILABLE, "the server could not save its state");
+		if (e && !call->committed)
+			reply_error(&call->reply, STATUS_UNAVAILABLE,
+			            "the server could not save its state");
 		release(s, call);
 	}
+	if (wrote || e)
+		metrics_commit(&s->metrics, !e, batch);
 	arm(s);
 }
 
@@ -171,8 +162,8 @@ static bool on_gone(void *ctx, void *call_ptr, bool reset)
 	if (!call->answered) {
 		registry_cancel(s->registry, (uintptr_t)call);
 		collect(s);
-		s->metrics.rpcs[call->method][STATUS_CANCELED]++;
-		buffer_free(&call->body);
+		metrics_refusal(&s->metrics, call->method, STATUS_CANCELED);
+		reply_free(&call->reply);
 		free(call);
 		return true;
 	}
@@ -213,6 +204,8 @@ enum err service_new(const struct service_config *cfg, uv_loop_t *loop, struct d
 		free(s);
 		return e ? e : committed;
 	}
+	process_open(&s->process);
+	s->started = clock_wall();
 	uv_timer_init(loop, &s->timer);
 	s->timer.data = s;
 	arm(s);
@@ -229,6 +222,7 @@ void service_free(struct service *s)
 {
 	if (!s)
 		return;
+	process_close(&s->process);
 	registry_free(s->registry);
 	free(s);
 }

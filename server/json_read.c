@@ -1,10 +1,9 @@
 #include "server/protojson.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -14,54 +13,16 @@
 #include "server/rfc3339.h"
 #include "server/schema_names.h"
 
-/* Where we are, for messages: "public_endpoint.ca_cert", "endpoints[3]". */
-struct reading {
-	char path[96];
-	size_t path_len;
-	struct protojson_error *error;
-};
+/* ProtoJSON leaves it open what a field given twice means; the client did not mean it. */
+#define PARSER_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
 
-static bool read_message(struct reading *r, json_t *json, const pb_msgdesc_t *desc, void *message);
-
-__attribute__((format(printf, 2, 3)))
-static bool wrong(struct reading *r, const char *format, ...)
-{
-	char what[96];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(what, sizeof(what), format, args);
-	va_end(args);
-	snprintf(r->error->text, sizeof(r->error->text), "%.*s%s%s", (int)r->path_len, r->path,
-	         r->path_len ? ": " : "", what);
-	return false;
-}
-
-/* Extends the path and returns its former length, to be put back by leave(). What does not fit is
- * cut: it serves for messages only. */
-__attribute__((format(printf, 2, 3)))
-static size_t enter(struct reading *r, const char *format, ...)
-{
-	size_t before = r->path_len;
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(r->path + before, sizeof(r->path) - before, format, args);
-	va_end(args);
-	r->path_len = strlen(r->path);
-	return before;
-}
-
-static void leave(struct reading *r, size_t before)
-{
-	r->path_len = before;
-	r->path[before] = '\0';
-}
+static bool read_message(struct field_path *r, json_t *json, const pb_msgdesc_t *desc,
+                         void *message);
 
 /* --- scalars -------------------------------------------------------------------------------- */
 
 /* A JSON number or string that denotes an integer in [LO, HI]; 1.0 and 1e3 are integers too. */
-static bool read_integer(struct reading *r, json_t *json, int64_t lo, int64_t hi, int64_t *out)
+static bool read_integer(struct field_path *r, json_t *json, int64_t lo, int64_t hi, int64_t *out)
 {
 	const char *s = json_string_value(json);
 	char none = '\0', *end = &none;
@@ -69,30 +30,31 @@ static bool read_integer(struct reading *r, json_t *json, int64_t lo, int64_t hi
 
 	if (json_is_integer(json)) {
 		*out = json_integer_value(json);
-		return (*out >= lo && *out <= hi) || wrong(r, "out of range");
+		return (*out >= lo && *out <= hi) || path_wrong(r, "out of range");
 	}
 	if (s && *s && strlen(s) < 24 && strspn(s, "0123456789-") == strlen(s)) {
+		errno = 0;
 		*out = strtoimax(s, &end, 10);
-		if (*end || *out == INTMAX_MAX || *out == INTMAX_MIN)
-			return wrong(r, "'%s' is not an integer", s);
-		return (*out >= lo && *out <= hi) || wrong(r, "out of range");
+		if (*end || errno)
+			return path_wrong(r, "'%s' is not an integer", s);
+		return (*out >= lo && *out <= hi) || path_wrong(r, "out of range");
 	}
 	if (json_is_real(json))
 		real = json_real_value(json);
 	else if (s && *s && strlen(s) < 32 && strspn(s, "0123456789-+.eE") == strlen(s))
 		real = strtod(s, &end);
 	else
-		return wrong(r, "must be an integer");
+		return path_wrong(r, "must be an integer");
 	if (*end || real != floor(real))
-		return wrong(r, "must be an integer");
+		return path_wrong(r, "must be an integer");
 	/* Beyond 2^53 a double does not say which integer is meant. */
 	if (fabs(real) > 9007199254740992.0)
-		return wrong(r, "out of range");
+		return path_wrong(r, "out of range");
 	*out = (int64_t)real;
-	return (*out >= lo && *out <= hi) || wrong(r, "out of range");
+	return (*out >= lo && *out <= hi) || path_wrong(r, "out of range");
 }
 
-static bool read_enum(struct reading *r, json_t *json, const struct field_name *name, void *out)
+static bool read_enum(struct field_path *r, json_t *json, const struct field_name *name, void *out)
 {
 	const char *s = json_string_value(json);
 	int64_t v;
@@ -107,16 +69,17 @@ static bool read_enum(struct reading *r, json_t *json, const struct field_name *
 			memcpy(out, &value, sizeof(value));
 			return true;
 		}
-		return wrong(r, "no such value '%.40s'", s);
+		return path_wrong(r, "no such value '%.40s'", s);
 	}
-	if (!read_integer(r, json, 0, INT32_MAX, &v))
+	/* Numbers without a name are kept: they may have one in a newer version. */
+	if (!read_integer(r, json, INT32_MIN, INT32_MAX, &v))
 		return false;
 	value = (int)v;
 	memcpy(out, &value, sizeof(value));
 	return true;
 }
 
-static bool read_number(struct reading *r, json_t *json, const pb_field_iter_t *f, void *out)
+static bool read_number(struct field_path *r, json_t *json, const pb_field_iter_t *f, void *out)
 {
 	bool is_unsigned = PB_LTYPE(f->type) == PB_LTYPE_UVARINT;
 	bool wide = f->data_size == sizeof(int64_t);
@@ -131,51 +94,52 @@ static bool read_number(struct reading *r, json_t *json, const pb_field_iter_t *
 	return true;
 }
 
-static bool read_string(struct reading *r, json_t *json, size_t cap, char *out)
+static bool read_string(struct field_path *r, json_t *json, size_t cap, char *out)
 {
 	size_t n = json_string_length(json);
 
 	if (!json_is_string(json))
-		return wrong(r, "must be a string");
+		return path_wrong(r, "must be a string");
 	if (n >= cap)
-		return wrong(r, "longer than %zu bytes", cap - 1);
+		return path_wrong(r, "longer than %zu bytes", cap - 1);
 	memcpy(out, json_string_value(json), n);
 	out[n] = '\0';
 	return true;
 }
 
-static bool read_bytes_field(struct reading *r, json_t *json, size_t size, pb_bytes_array_t *out)
+static bool read_bytes_field(struct field_path *r, json_t *json, size_t size,
+                             pb_bytes_array_t *out)
 {
 	size_t cap = size - offsetof(pb_bytes_array_t, bytes), n = 0;
 	enum err e;
 
 	if (!json_is_string(json))
-		return wrong(r, "must be a base64 string");
+		return path_wrong(r, "must be a base64 string");
 	e = base64_decode_any(json_string_value(json), json_string_length(json), out->bytes, cap, &n);
 	if (e == ERR_TRUNCATED)
-		return wrong(r, "longer than %zu bytes", cap);
+		return path_wrong(r, "longer than %zu bytes", cap);
 	if (e)
-		return wrong(r, "is not base64");
+		return path_wrong(r, "is not base64");
 	out->size = (pb_size_t)n;
 	return true;
 }
 
-static bool read_timestamp(struct reading *r, json_t *json, google_protobuf_Timestamp *out)
+static bool read_timestamp(struct field_path *r, json_t *json, google_protobuf_Timestamp *out)
 {
 	if (!json_is_string(json) ||
 	    !rfc3339_parse(json_string_value(json), json_string_length(json), &out->seconds,
 	                   &out->nanos))
-		return wrong(r, "must be an RFC 3339 time");
+		return path_wrong(r, "must be an RFC 3339 time");
 	return true;
 }
 
-static bool read_value(struct reading *r, json_t *json, const pb_field_iter_t *f,
+static bool read_value(struct field_path *r, json_t *json, const pb_field_iter_t *f,
                        const struct field_name *name, void *out)
 {
 	switch (PB_LTYPE(f->type)) {
 	case PB_LTYPE_BOOL:
 		if (!json_is_boolean(json))
-			return wrong(r, "must be true or false");
+			return path_wrong(r, "must be true or false");
 		*(bool *)out = json_is_true(json);
 		return true;
 	case PB_LTYPE_VARINT:
@@ -195,7 +159,7 @@ static bool read_value(struct reading *r, json_t *json, const pb_field_iter_t *f
 
 /* --- structure ------------------------------------------------------------------------------ */
 
-static bool read_list(struct reading *r, json_t *json, const pb_field_iter_t *f,
+static bool read_list(struct field_path *r, json_t *json, const pb_field_iter_t *f,
                       const struct field_name *name)
 {
 	char *p = f->pData;
@@ -203,49 +167,49 @@ static bool read_list(struct reading *r, json_t *json, const pb_field_iter_t *f,
 	size_t i;
 
 	if (!json_is_array(json))
-		return wrong(r, "must be a list");
+		return path_wrong(r, "must be a list");
 	if (json_array_size(json) > f->array_size)
-		return wrong(r, "more than %u entries", (unsigned)f->array_size);
+		return path_wrong(r, "more than %u entries", (unsigned)f->array_size);
 	json_array_foreach(json, i, item) {
-		size_t before = enter(r, "[%zu]", i);
+		size_t before = path_enter(r, "[%zu]", i);
 
 		if (!read_value(r, item, f, name, p + i * f->data_size))
 			return false;
-		leave(r, before);
+		path_leave(r, before);
 	}
 	*(pb_size_t *)f->pSize = (pb_size_t)json_array_size(json);
 	return true;
 }
 
-static bool read_map(struct reading *r, json_t *json, const pb_field_iter_t *f)
+static bool read_map(struct field_path *r, json_t *json, const pb_field_iter_t *f)
 {
 	char *p = f->pData;
 	const char *key;
 	json_t *value;
 
 	if (!json_is_object(json))
-		return wrong(r, "must be an object");
+		return path_wrong(r, "must be an object");
 	if (json_object_size(json) > f->array_size)
-		return wrong(r, "more than %u entries", (unsigned)f->array_size);
+		return path_wrong(r, "more than %u entries", (unsigned)f->array_size);
 	json_object_foreach(json, key, value) {
-		size_t before = enter(r, "[\"%.32s\"]", key);
+		size_t before = path_enter(r, "[\"%.32s\"]", key);
 		pb_field_iter_t entry;
 
 		INVARIANT(pb_field_iter_begin(&entry, f->submsg_desc, p));
 		if (strlen(key) >= entry.data_size)
-			return wrong(r, "key longer than %u bytes", (unsigned)entry.data_size - 1);
+			return path_wrong(r, "key longer than %u bytes", (unsigned)entry.data_size - 1);
 		memcpy(entry.pData, key, strlen(key) + 1);
 		INVARIANT(pb_field_iter_next(&entry));
 		if (!read_string(r, value, entry.data_size, entry.pData))
 			return false;
-		leave(r, before);
+		path_leave(r, before);
 		p += f->data_size;
 	}
 	*(pb_size_t *)f->pSize = (pb_size_t)json_object_size(json);
 	return true;
 }
 
-static bool read_field(struct reading *r, json_t *json, const pb_field_iter_t *f,
+static bool read_field(struct field_path *r, json_t *json, const pb_field_iter_t *f,
                        const struct field_name *name)
 {
 	if (PB_HTYPE(f->type) == PB_HTYPE_REPEATED) {
@@ -287,7 +251,8 @@ static bool find_field(const struct message_names *names, const char *key, pb_fi
 	return false;
 }
 
-static bool read_message(struct reading *r, json_t *json, const pb_msgdesc_t *desc, void *message)
+static bool read_message(struct field_path *r, json_t *json, const pb_msgdesc_t *desc,
+                         void *message)
 {
 	const struct message_names *names = message_names(desc);
 	pb_field_iter_t f;
@@ -298,7 +263,7 @@ static bool read_message(struct reading *r, json_t *json, const pb_msgdesc_t *de
 	if (names->kind == MESSAGE_TIMESTAMP)
 		return read_timestamp(r, json, message);
 	if (!json_is_object(json))
-		return wrong(r, "must be an object");
+		return path_wrong(r, "must be an object");
 	if (!pb_field_iter_begin(&f, desc, message))
 		return true; /* a message without fields */
 	json_object_foreach(json, key, value) {
@@ -306,13 +271,13 @@ static bool read_message(struct reading *r, json_t *json, const pb_msgdesc_t *de
 
 		if (!find_field(names, key, &f))
 			continue;
-		before = enter(r, "%s%s", r->path_len ? "." : "", names->fields[f.index].name);
+		before = path_enter(r, "%s%s", r->len ? "." : "", names->fields[f.index].name);
 		if (seen >> f.index & 1)
-			return wrong(r, "given twice");
+			return path_wrong(r, "given twice");
 		seen |= (uint64_t)1 << f.index;
 		if (!json_is_null(value) && !read_field(r, value, &f, &names->fields[f.index]))
 			return false;
-		leave(r, before);
+		path_leave(r, before);
 	}
 	return true;
 }
@@ -338,9 +303,9 @@ static size_t depth_of(const char *text, size_t n)
 }
 
 bool protojson_read(const char *text, size_t n, const pb_msgdesc_t *desc, void *message,
-                    size_t message_size, struct protojson_error *error)
+                    size_t message_size, struct codec_error *error)
 {
-	struct reading r = { .error = error };
+	struct field_path r = { .error = error };
 	json_error_t at;
 	json_t *json;
 	bool ok;
@@ -348,17 +313,21 @@ bool protojson_read(const char *text, size_t n, const pb_msgdesc_t *desc, void *
 	memset(message, 0, message_size);
 	error->text[0] = '\0';
 	if (n == 0)
-		return wrong(&r, "the body is empty; send at least {}");
+		return path_wrong(&r, "the body is empty; send at least {}");
 	if (depth_of(text, n) > PROTOJSON_DEPTH_MAX)
-		return wrong(&r, "the body is nested too deeply");
-	json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
+		return path_wrong(&r, "the body is nested too deeply");
+	json = json_loadb(text, n, PARSER_FLAGS, &at);
+	/* A number beyond 64 bits, perhaps in a field that nobody here knows: a second reading takes all
+	 * numbers as doubles. */
+	if (!json && json_error_code(&at) == json_error_numeric_overflow)
+		json = json_loadb(text, n, PARSER_FLAGS | JSON_DECODE_INT_AS_REAL, &at);
 	if (!json)
-		return wrong(&r, "the body is not JSON: line %d, column %d: %.50s", at.line, at.column,
+		return path_wrong(&r, "the body is not JSON: line %d, column %d: %.50s", at.line, at.column,
 		             at.text);
 	if (json_is_object(json))
 		ok = read_message(&r, json, desc, message);
 	else
-		ok = wrong(&r, "the body must be a JSON object");
+		ok = path_wrong(&r, "the body must be a JSON object");
 	json_decref(json);
 	return ok;
 }

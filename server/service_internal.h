@@ -3,16 +3,22 @@
 #define SERVER_SERVICE_INTERNAL_H
 
 #include "server/metrics.h"
+#include "server/reply.h"
+#include "server/rolling.h"
 #include "server/service.h"
 
 /* One RPC under way. */
 struct call {
-	struct exchange *conn; /* NULL when the client went away and the answer is already in the outbox */
+	struct exchange *conn; /* NULL: the client went away, the answer is in the outbox */
 	enum rpc_method method;
 	bool answered;
-	enum status code;
-	struct buffer body; /* the answer */
+	/* The answer was made from committed rows only: it stays true if this turn cannot commit. */
+	bool committed;
+	struct envelope env;
+	struct reply reply;
 	uint64_t began_ns;
+	uint64_t held_since_ns; /* 0: was not held */
+	uint64_t held_ns;
 	struct ip_addr client;
 	struct call *next; /* in the outbox */
 	char mesh[129];
@@ -26,6 +32,9 @@ struct service {
 	uv_timer_t timer;
 	bool stopping;
 	struct metrics metrics;
+	struct rolling last_hour;
+	struct process process;
+	struct wall_time started;
 	/* Answers of this turn, which wait for the commit. */
 	struct call *outbox, **outbox_end;
 	union rpc_request request; /* scratch */
@@ -35,13 +44,13 @@ struct service {
 
 void route_request(void *ctx, struct exchange *c, const struct http_request *q);
 
-/* --- connect.c ------------------------------------------------------------------------------ */
+/* --- rpc.c ---------------------------------------------------------------------------------- */
 
-/* NAME is the method's name as the path has it. */
-void connect_request(struct service *s, struct exchange *c, const struct http_request *q,
-                     const char *name);
-/* Appends {"code":…,"message":…}. */
-void connect_error_body(struct buffer *out, enum status code, const char *message);
+/* A call of the method that the path NAMEs, in whichever envelope. */
+void rpc_request(struct service *s, struct exchange *x, const struct http_request *q,
+                 const char *name);
+/* One record per call. */
+void rpc_log(const struct service *s, const struct call *call, enum status code);
 
 /* --- gate.c --------------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static union rpc_request request;
 	struct buffer once = { 0 }, twice = { 0 };
 	const struct rpc_method_info *info;
-	struct protojson_error e;
+	struct codec_error e;
 
 	/* The first byte chooses the message. */
 	if (size == 0)

@@ -14,7 +14,7 @@
 
 static RegisterColonyRequest colony;
 
-static bool read_colony(const char *text, struct protojson_error *e)
+static bool read_colony(const char *text, struct codec_error *e)
 {
 	return protojson_read(text, strlen(text), RegisterColonyRequest_fields, &colony,
 	                      sizeof(colony), e);
@@ -22,7 +22,7 @@ static bool read_colony(const char *text, struct protojson_error *e)
 
 static void accepts(const char *text)
 {
-	struct protojson_error e;
+	struct codec_error e;
 
 	if (!read_colony(text, &e))
 		fail_msg("%s: %s", text, e.text);
@@ -30,7 +30,7 @@ static void accepts(const char *text)
 
 static void refuses(const char *text, const char *why)
 {
-	struct protojson_error e;
+	struct codec_error e;
 
 	if (read_colony(text, &e))
 		fail_msg("accepted: %s", text);
@@ -247,7 +247,7 @@ static void every_message_has_names(void **state)
 {
 	static union rpc_request request;
 	static union rpc_response response;
-	struct protojson_error e;
+	struct codec_error e;
 	struct buffer b = { 0 };
 
 	(void)state;
