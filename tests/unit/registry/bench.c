@@ -72,7 +72,8 @@ static enum err run(void *ctx, const char *text, const struct sql_value *binds, 
 	sqlite3_stmt *stmt;
 	int rc;
 
-	if (b->sql_fails)
+	b->statements++;
+	if (b->sql_fails || b->statements_left-- == 0)
 		return ERR_IO;
 	if (sqlite3_prepare_v2(b->db, text, -1, &stmt, NULL)) {
 		print_error("%s: %s\n", text, sqlite3_errmsg(b->db));
@@ -92,11 +93,30 @@ struct sql bench_sql(struct bench *b)
 	return (struct sql){ run, b };
 }
 
+uint64_t bench_number(struct bench *b, const char *query)
+{
+	sqlite3_stmt *stmt;
+	uint64_t n;
+
+	assert_int_equal(sqlite3_prepare_v2(b->db, query, -1, &stmt, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+	n = (uint64_t)sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return n;
+}
+
+void bench_run(struct bench *b, const char *query)
+{
+	assert_int_equal(sqlite3_exec(b->db, query, NULL, NULL, NULL), SQLITE_OK);
+}
+
 static void open_registry(struct bench *b)
 {
 	struct registry_config cfg = { .alloc = &b->alloc, .rng = &b->rng, .sql = bench_sql(b),
 	                               .version = "test", .ttl_s = BENCH_TTL_S,
-	                               .stun_port = 3478 };
+	                               .stun_port = 3478,
+	                               .server_secret = b->server_secret,
+	                               .tokens = b->tokens, .strict_keys = b->strict_keys };
 
 	assert_int_equal(registry_new(&cfg, b->now, b->wall, &b->r), ERR_OK);
 }
@@ -104,7 +124,7 @@ static void open_registry(struct bench *b)
 void bench_open(struct bench *b)
 {
 	*b = (struct bench){ .seed = 1, .now = 5 * NS_PER_S, .wall = { 1800000000, 250000000 },
-	                     .allocations_left = -1, .deadline_ns = TIME_NEVER,
+	                     .allocations_left = -1, .statements_left = -1, .deadline_ns = TIME_NEVER,
 	                     .caller = { .host = "server.example" } };
 	b->rng = (struct rng){ fill, b };
 	b->alloc = (struct allocator){ allocate, release, b };

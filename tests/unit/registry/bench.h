@@ -22,6 +22,12 @@ struct bench {
 	uint64_t now;       /* ns */
 	struct wall_time wall;
 	bool sql_fails;
+	long statements_left; /* the one after so many fails; negative: none does */
+	uint64_t statements;  /* run so far */
+	/* What the registry is configured with from the next bench_restart on. */
+	const uint8_t *server_secret;
+	const struct token_keys *tokens;
+	bool strict_keys;
 	long allocations_left; /* negative: no limit */
 	long outstanding;      /* allocations not freed */
 	/* The last answer taken. */
@@ -40,6 +46,9 @@ void bench_close(struct bench *b);
 /* Lets time pass, ticking at every deadline on the way. */
 void bench_pass(struct bench *b, uint64_t ms);
 struct sql bench_sql(struct bench *b);
+/* The first column of the first row of QUERY, as a number; and QUERY run for its effect. */
+uint64_t bench_number(struct bench *b, const char *query);
+void bench_run(struct bench *b, const char *query);
 
 /* Calls; true when an answer came at once (in b->answer). Returns false when the call is held. */
 bool bench_call(struct bench *b, enum rpc_method method, const void *request);

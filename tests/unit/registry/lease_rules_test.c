@@ -1,7 +1,6 @@
 /* Registration, lookup, expiry, split brain, observed addresses. */
 #include "bench.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static int setup(void **state)
@@ -125,20 +124,6 @@ static void expired_rows_are_invisible_before_the_sweep(void **state)
 	assert_int_equal(bench_colony(b, "m", "two", NULL), STATUS_OK);
 }
 
-static uint64_t rows(struct bench *b, const char *table)
-{
-	char text[64];
-	sqlite3_stmt *stmt;
-	uint64_t n;
-
-	snprintf(text, sizeof(text), "SELECT count(*) FROM %s", table);
-	assert_int_equal(sqlite3_prepare_v2(b->db, text, -1, &stmt, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-	n = (uint64_t)sqlite3_column_int64(stmt, 0);
-	sqlite3_finalize(stmt);
-	return n;
-}
-
 static void the_sweep_stops_when_nothing_is_left(void **state)
 {
 	struct bench *b = *state;
@@ -150,10 +135,10 @@ static void the_sweep_stops_when_nothing_is_left(void **state)
 	/* Nothing wakes it before the lease can be over. */
 	assert_true(registry_deadline(b->r) == b->now + 300001 * NS_PER_MS);
 	bench_pass(b, 300000);
-	assert_int_equal(rows(b, "colonies"), 1);
+	assert_int_equal(bench_number(b, "SELECT count(*) FROM colonies"), 1);
 	bench_pass(b, 1);
-	assert_int_equal(rows(b, "colonies"), 0);
-	assert_int_equal(rows(b, "agents"), 0);
+	assert_int_equal(bench_number(b, "SELECT count(*) FROM colonies"), 0);
+	assert_int_equal(bench_number(b, "SELECT count(*) FROM agents"), 0);
 	assert_true(registry_deadline(b->r) == TIME_NEVER);
 }
 
@@ -168,7 +153,7 @@ static void a_restart_forgets_nothing_and_sweeps_what_died(void **state)
 	b->wall.s += 1000;
 	bench_restart(b);
 	bench_pass(b, 1);
-	assert_int_equal(rows(b, "colonies"), 0);
+	assert_int_equal(bench_number(b, "SELECT count(*) FROM colonies"), 0);
 }
 
 static enum status lookup_agent(struct bench *b, const char *mesh, const char *agent)
