@@ -1,98 +1,103 @@
-// An independent client: @connectrpc/connect-node, with the schema as protoc reads it.
+// An independent client, @connectrpc/connect-node: every RPC by each protocol, codec and transport
+// that the host offers.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createRequire } from "node:module";
-import { Server, sleep, unique } from "./warren.mjs";
+import { generateKeyPairSync } from "node:crypto";
+import { colonyOf, sleep, unique } from "./client.mjs";
+import { kind, offered, startHost } from "./hosts.mjs";
+import { load, serviceSchema } from "./packages.mjs";
+import { scenario } from "./scenario.mjs";
 
-// The packages live where the test run installed them.
-const packages = createRequire(join(process.env.NODE_PACKAGES, "package.json"));
-const { createFileRegistry, fromBinary } = packages("@bufbuild/protobuf");
-const { FileDescriptorSetSchema, timestampDate } = packages("@bufbuild/protobuf/wkt");
-const { Code, ConnectError, createClient } = packages("@connectrpc/connect");
-const { createConnectTransport } = packages("@connectrpc/connect-node");
+const { fromJson, toJson } = load("@bufbuild/protobuf");
+const { Code, ConnectError, createClient } = load("@connectrpc/connect");
+const { compressionGzip, createConnectTransport, createGrpcTransport, createGrpcWebTransport } = load("@connectrpc/connect-node");
 
-function schema() {
-  const root = fileURLToPath(new URL("../../proto", import.meta.url));
-  const dir = mkdtempSync(join(tmpdir(), "warren-schema-"));
-  const file = join(dir, "set.bin");
-  const { status, stderr } = spawnSync("protoc", ["-I", root, "--include_imports", `--descriptor_set_out=${file}`,
-    "coral/discovery/v1/discovery.proto"], { encoding: "utf8" });
-  assert.equal(status, 0, stderr);
-  const bytes = readFileSync(file);
-  rmSync(dir, { recursive: true });
-  return createFileRegistry(fromBinary(FileDescriptorSetSchema, bytes))
-    .getService("coral.discovery.v1.DiscoveryService");
-}
-
-let server, client;
+const schema = serviceSchema();
+let server;
 
 before(async () => {
-  server = await Server.start();
-  client = createClient(schema(), createConnectTransport({ baseUrl: server.url, httpVersion: "1.1", useBinaryFormat: false }));
+  const { d, x } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
+  const privateKey = Buffer.concat([Buffer.from(d, "base64url"), Buffer.from(x, "base64url")]).toString("base64");
+  server = await startHost({ signingKey: { id: "key-1", privateKey } });
 });
-after(() => server.stop());
+after(() => server?.stop());
 
-const fails = (promise, code, text) => assert.rejects(promise, (error) => {
-  assert.ok(error instanceof ConnectError);
-  assert.equal(error.code, code);
-  assert.match(error.rawMessage, text);
-  return true;
-});
+const codeName = (code) => Code[code].replace(/(?!^)([A-Z])/g, "_$1").toLowerCase();
+
+// A CALL for the scenario over TRANSPORT.
+const callWith = (transport) => {
+  const client = createClient(schema, transport);
+  return async (method, request, headers) => {
+    const { input, output, localName } = schema.methods.find(({ name }) => name === method);
+    try {
+      return toJson(output, await client[localName](fromJson(input, request), { headers }));
+    } catch (error) {
+      if (!(error instanceof ConnectError)) throw error;
+      throw { code: codeName(error.code), message: error.rawMessage };
+    }
+  };
+};
+
+const gzip = { sendCompression: compressionGzip, compressMinBytes: 0, acceptCompression: [compressionGzip] };
+const transports = [
+  ["Connect", createConnectTransport, {}],
+  ["Connect with GET", createConnectTransport, { useHttpGet: true }],
+  ["gRPC-Web", createGrpcWebTransport, {}],
+  ["gRPC", createGrpcTransport, {}],
+];
+for (const [name, create, options] of transports)
+  for (const useBinaryFormat of [false, true])
+    for (const httpVersion of name === "gRPC" ? ["2"] : ["1.1", "2"])
+      for (const compression of [{}, gzip]) {
+        const what = name === "gRPC" ? "grpc" : httpVersion === "2" ? "h2" : "";
+        const full = `${name}, ${useBinaryFormat ? "binary" : "JSON"}, HTTP/${httpVersion}${compression === gzip ? ", gzip" : ""}`;
+        describe(full, offered(what), () => {
+          let call;
+          before(() => (call = callWith(create({ baseUrl: server.url, httpVersion, useBinaryFormat, ...options, ...compression }))));
+          for (const [title, steps] of Object.entries(scenario)) it(title, () => steps(call));
+
+          it("gives up when its time is over", async () => {
+            const client = createClient(schema, create({ baseUrl: server.url, httpVersion, useBinaryFormat, ...options }));
+            await assert.rejects(client.pollBootstrapRendezvous({ meshId: unique("m") }, { timeoutMs: 200 }),
+              ({ code }) => code === Code.DeadlineExceeded);
+          });
+        });
+      }
 
 describe("a Connect client", () => {
-  it("registers and looks up", async () => {
-    const meshId = unique("m");
-    const registered = await client.registerColony({ meshId, pubkey: "k", endpoints: ["192.0.2.1:1"],
-      metadata: { a: "b" }, publicEndpoint: { enabled: true, caFingerprint: { algorithm: 1, value: new Uint8Array(32).fill(7) } } });
-    assert.equal(registered.success, true);
-    assert.equal(registered.ttl, 300);
-    assert.equal(registered.leaseToken.length, 32);
-    assert.ok(Math.abs(timestampDate(registered.expiresAt).getTime() - Date.now() - 300_000) < 2000);
-    const found = await client.lookupColony({ meshId });
-    assert.equal(found.metadata.a, "b");
-    assert.equal(found.publicEndpoint.caFingerprint.algorithm, 1);
-    assert.deepEqual([...found.publicEndpoint.caFingerprint.value], Array(32).fill(7));
-    const agent = await client.registerAgent({ meshId, agentId: "a", pubkey: "k", endpoints: ["192.0.2.2:2"] });
-    assert.equal(agent.leaseToken.length, 32);
-    assert.equal((await client.lookupAgent({ meshId, agentId: "a" })).pubkey, "k");
-    const health = await client.health({});
-    assert.equal(health.status, "ok");
-    assert.equal(typeof health.uptimeSeconds, "bigint");
+  const transport = (more = {}) => createConnectTransport({ baseUrl: server.url, httpVersion: "1.1", ...more });
+
+  it("finds when to come again among the metadata of the error", async () => {
+    const client = createClient(schema, transport()), meshId = unique("m");
+    const poll = () => client.pollBootstrapRendezvous({ meshId, waitSeconds: 0 });
+    for (let i = 0; i < 10; i++) await poll();
+    await assert.rejects(poll(), (error) => {
+      assert.equal(error.code, Code.ResourceExhausted);
+      assert.match(error.metadata.get("retry-after"), /^[1-9]\d*$/);
+      return true;
+    });
   });
 
-  it("sees errors as codes", async () => {
-    await fails(client.lookupColony({ meshId: "nowhere" }), Code.NotFound, /colony nowhere not found/);
-    await fails(client.lookupColony({}), Code.InvalidArgument, /mesh_id is required/);
-    await fails(client.requestRelay({}), Code.Unimplemented, /RequestRelay/);
-    const meshId = unique("m");
-    await client.registerColony({ meshId, pubkey: "k", endpoints: ["192.0.2.1:1"] });
-    await fails(client.registerColony({ meshId, pubkey: "l", endpoints: ["192.0.2.1:1"] }), Code.AlreadyExists, /already/);
-    await fails(client.awaitPunch({ meshId }), Code.PermissionDenied, /lease_token/);
+  it("may go away from a call that is held", async () => {
+    const client = createClient(schema, transport()), gone = new AbortController();
+    const call = client.pollBootstrapRendezvous({ meshId: unique("m") }, { signal: gone.signal });
+    setTimeout(() => gone.abort(), 100);
+    await assert.rejects(call, ({ code }) => code === Code.Canceled);
   });
 
-  it("punches", async () => {
-    const meshId = unique("m");
-    const colony = await client.registerColony({ meshId, pubkey: "ck", endpoints: ["192.0.2.1:1"] });
-    const agent = await client.registerAgent({ meshId, agentId: "a", pubkey: "ak", endpoints: ["192.0.2.2:2"] });
-    const polled = client.awaitPunch({ meshId, leaseToken: colony.leaseToken });
-    await sleep(50);
-    const initiated = client.initiatePunch({ meshId, agentId: "a", agentPubkey: "ak", candidates: ["x"],
-      leaseToken: agent.leaseToken });
-    const { offers: [offer] } = await polled;
-    assert.equal(offer.agentId, "a");
-    const answered = await client.answerPunch({ meshId, leaseToken: colony.leaseToken, punchId: offer.punchId,
-      candidates: ["y"] });
-    const result = await initiated;
-    assert.equal(result.accepted, true);
-    assert.deepEqual(result.startAt, answered.startAt);
-    await fails(client.awaitPunch({ meshId, leaseToken: colony.leaseToken }, { timeoutMs: 200 }),
-      Code.DeadlineExceeded, /./);
-    const none = await client.awaitPunch({ meshId, leaseToken: colony.leaseToken, waitSeconds: 0 });
-    assert.equal(none.timedOut, true);
+  it("holds many calls on one connection", offered("h2"), async () => {
+    const client = createClient(schema, transport({ httpVersion: "2" })), meshId = unique("m");
+    const { leaseToken } = await client.registerColony(colonyOf(meshId));
+    const held = Array.from({ length: 40 }, () => client.awaitPunch({ meshId, leaseToken, waitSeconds: 1 }));
+    await sleep(100);
+    const began = performance.now();
+    assert.equal((await client.health({})).status, "ok");
+    assert.ok(performance.now() - began < 500, "the others do not wait");
+    for (const { timedOut } of await Promise.all(held)) assert.equal(timedOut, true);
+  });
+
+  it("is refused gRPC where there is none", { skip: kind === "native" && "the binary speaks gRPC" }, async () => {
+    const answer = await server.post("Health", { "Content-Type": "application/grpc" }, Buffer.alloc(5));
+    assert.equal(answer.status, 415);
   });
 });

@@ -1,12 +1,13 @@
-// InitiatePunch, AwaitPunch, AnswerPunch.
+// InitiatePunch, AwaitPunch, AnswerPunch, ReportPunch (warren-api.md, Punching).
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Server, agentOf, colonyOf, sleep, unique } from "./warren.mjs";
+import { agentOf, colonyOf, denied, invalid, isIn, missing, refused, sleep, timed, unique } from "./client.mjs";
+import { can, startHost } from "./hosts.mjs";
 
 let server;
 
-before(async () => (server = await Server.start()));
-after(() => server.stop());
+before(async () => (server = await startHost()));
+after(() => server?.stop());
 
 // A mesh with a colony and AGENTS agents.
 async function mesh(agents = 1) {
@@ -24,14 +25,11 @@ async function mesh(agents = 1) {
     answer: (punchId, more = {}) => server.rpc("AnswerPunch", {
       meshId, leaseToken, punchId, candidates: [`answer to ${punchId}`], iceUfrag: "cu", icePwd: "cp", ...more,
     }),
+    report: (punchId, token, more = {}) => server.rpc("ReportPunch", {
+      meshId, punchId, leaseToken: token, outcome: "PUNCH_OUTCOME_DIRECT", durationMs: 123, ...more,
+    }),
   };
 }
-
-const timed = async (promise) => {
-  const start = performance.now();
-  const answer = await promise;
-  return { ...answer, ms: performance.now() - start };
-};
 
 describe("punching", () => {
   it("an offer wakes the poll, and the answer wakes the agent", async () => {
@@ -41,7 +39,7 @@ describe("punching", () => {
     const began = performance.now();
     const initiated = timed(m.initiate());
     const { body } = await polled;
-    assert.ok(performance.now() - began < 80, "the poll wakes at once");
+    assert.ok(performance.now() - began < 150, "the poll wakes at once");
     assert.equal(body.timedOut, false);
     const [offer] = body.offers;
     assert.equal(body.offers.length, 1);
@@ -50,7 +48,7 @@ describe("punching", () => {
     assert.deepEqual(offer.candidates, ["candidate of 0"]);
     assert.equal(offer.iceUfrag, "u0");
     assert.equal(offer.icePwd, "p0");
-    assert.ok(Math.abs(Date.parse(offer.offeredAt) - Date.now()) < 2000);
+    isIn(offer.offeredAt, 0);
 
     const answered = await m.answer(offer.punchId);
     const now = Date.now();
@@ -72,7 +70,7 @@ describe("punching", () => {
     const initiated = m.initiate();
     await sleep(300);
     const { body, ms } = await timed(m.await());
-    assert.ok(ms < 100);
+    assert.ok(ms < 300);
     assert.equal((await m.answer(body.offers[0].punchId)).body.success, true);
     assert.equal((await initiated).body.accepted, true);
   });
@@ -95,11 +93,11 @@ describe("punching", () => {
     const m = await mesh();
     const polled = await timed(m.await({ waitSeconds: 1 }));
     assert.deepEqual(polled.body, { offers: [], timedOut: true });
-    assert.ok(polled.ms >= 990 && polled.ms < 1300, `${polled.ms} ms`);
+    assert.ok(polled.ms >= 990 && polled.ms < 1500, `${polled.ms} ms`);
     const initiated = await timed(m.initiate(0, { waitSeconds: 1 }));
     assert.equal(initiated.status, 200);
     assert.equal(initiated.body.accepted, false);
-    assert.ok(initiated.ms >= 990 && initiated.ms < 1300, `${initiated.ms} ms`);
+    assert.ok(initiated.ms >= 990 && initiated.ms < 1500, `${initiated.ms} ms`);
     assert.equal((await m.answer(initiated.body.punchId)).body.success, false);
     const now = await timed(m.await({ waitSeconds: 0 }));
     assert.ok(now.ms < 200);
@@ -109,18 +107,12 @@ describe("punching", () => {
     const m = await mesh();
     const answer = await timed(server.rpc("AwaitPunch", { meshId: m.meshId, leaseToken: m.leaseToken },
       { "Connect-Timeout-Ms": "300" }));
-    assert.equal(answer.status, 504);
-    assert.equal(answer.body.code, "deadline_exceeded");
-    assert.ok(answer.ms >= 290 && answer.ms < 600);
+    await refused(answer, 504, "deadline_exceeded");
+    assert.ok(answer.ms >= 290 && answer.ms < 800, `${answer.ms} ms`);
   });
 
   it("wants the token of the one that it acts for", async () => {
     const m = await mesh();
-    const denied = async (promise) => {
-      const { status, body } = await promise;
-      assert.equal(status, 403);
-      assert.equal(body.code, "permission_denied");
-    };
     await denied(m.await({ leaseToken: undefined }));
     await denied(m.await({ leaseToken: Buffer.alloc(32).toString("base64") }));
     await denied(m.await({ leaseToken: m.tokens[0] }));
@@ -139,14 +131,14 @@ describe("punching", () => {
 
   it("says what is missing or unknown", async () => {
     const m = await mesh();
-    assert.equal((await m.answer("unknown")).status, 404);
-    assert.equal((await server.rpc("AwaitPunch", {})).status, 400);
-    assert.equal((await server.rpc("InitiatePunch", { meshId: m.meshId })).status, 400);
+    await missing(m.answer("unknown"));
+    await invalid(server.rpc("AwaitPunch", {}), /mesh_id is required/);
+    await invalid(server.rpc("AnswerPunch", { punchId: "x" }), /mesh_id is required/);
+    await invalid(server.rpc("InitiatePunch", { agentId: "a" }), /mesh_id is required/);
+    await invalid(server.rpc("InitiatePunch", { meshId: m.meshId }), /agent_id is required/);
     const lonely = unique("m");
     const { leaseToken } = await server.ok("RegisterAgent", agentOf(lonely, "a"));
-    const answer = await server.rpc("InitiatePunch", { meshId: lonely, agentId: "a", leaseToken });
-    assert.equal(answer.status, 404);
-    assert.equal(answer.body.code, "not_found");
+    await missing(server.rpc("InitiatePunch", { meshId: lonely, agentId: "a", leaseToken }));
   });
 
   it("an agent that goes away takes its offer along", async () => {
@@ -177,6 +169,14 @@ describe("punching", () => {
     assert.equal((await initiated).body.accepted, true);
   });
 
+  it("an offer is forgotten with its agent's wait, and its answer comes too late", async () => {
+    const m = await mesh();
+    const initiated = m.initiate(0, { waitSeconds: 1 });
+    const { offers } = (await m.await({ waitSeconds: 5 })).body;
+    assert.equal((await initiated).body.accepted, false);
+    assert.equal((await m.answer(offers[0].punchId)).body.success, false);
+  });
+
   it("many flows at once, in many meshes, do not mix", async () => {
     const flow = async () => {
       const agents = 12;
@@ -199,6 +199,52 @@ describe("punching", () => {
       assert.equal(new Set(results.map((r) => r.body.punchId)).size, agents);
     };
     await Promise.all(Array.from({ length: 10 }, flow));
-    assert.match((await server.raw("/metrics")).text, /warren_held_calls 0\n/);
+    if (can("metrics")) assert.match((await server.raw("/metrics")).text, /warren_held_calls 0\n/);
+  });
+});
+
+describe("reporting how a punch went", () => {
+  async function punched() {
+    const m = await mesh();
+    const initiated = m.initiate();
+    const { offers: [{ punchId }] } = (await m.await()).body;
+    await m.answer(punchId);
+    assert.equal((await initiated).body.accepted, true);
+    return { m, punchId };
+  }
+
+  it("either side may, with its own token, and again", async () => {
+    const { m, punchId } = await punched();
+    for (const token of [m.tokens[0], m.leaseToken, m.tokens[0]]) {
+      const { status, body } = await m.report(punchId, token);
+      assert.deepEqual([status, body], [200, {}]);
+    }
+  });
+
+  it("knows every outcome, by name and by number", async () => {
+    for (const outcome of ["PUNCH_OUTCOME_DIRECT", "PUNCH_OUTCOME_RELAYED", "PUNCH_OUTCOME_FAILED", 1, 2, 3]) {
+      const { m, punchId } = await punched();
+      assert.equal((await m.report(punchId, m.leaseToken, { outcome })).status, 200, String(outcome));
+    }
+    const { m, punchId } = await punched();
+    for (const outcome of ["PUNCH_OUTCOME_UNSPECIFIED", 0, undefined, 4, "DIRECT"])
+      await invalid(m.report(punchId, m.leaseToken, { outcome }), /outcome/);
+  });
+
+  it("nobody else may", async () => {
+    const { m, punchId } = await punched();
+    const other = await mesh();
+    const bystander = await server.ok("RegisterAgent", agentOf(m.meshId, "bystander"));
+    for (const token of [undefined, Buffer.alloc(32).toString("base64"), other.leaseToken, bystander.leaseToken])
+      await denied(m.report(punchId, token));
+  });
+
+  it("of a punch that was never is not found", async () => {
+    const { m } = await punched();
+    await missing(m.report("unknown", m.leaseToken));
+    const { m: other, punchId } = await punched();
+    assert.notEqual(other.meshId, m.meshId);
+    await missing(m.report(punchId, m.leaseToken));
+    await invalid(server.rpc("ReportPunch", { punchId: "x", outcome: 1 }), /mesh_id is required/);
   });
 });

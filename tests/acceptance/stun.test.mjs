@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import dgram from "node:dgram";
 import { after, before, describe, it } from "node:test";
-import { Server } from "./warren.mjs";
+import { startHost } from "./hosts.mjs";
 
 const cookie = Buffer.from([0x21, 0x12, 0xa4, 0x42]);
 let server;
 
-before(async () => (server = await Server.start({ http: "[::]:0", stun: "[::]:0" })));
-after(() => server.stop());
+before(async () => (server = await startHost({ http: "[::]:0", stun: "[::]:0" })));
+after(() => server?.stop());
 
 function crc32(bytes) {
   let crc = ~0;
