@@ -1,0 +1,110 @@
+// Where calls go: to the object of their mesh, to all that may know, or nowhere.
+import { ConnectError } from "@connectrpc/connect";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { machineOf, configOf } from "./config.js";
+import { indexOfAgent, indexOfColonies } from "./index-object.js";
+import { METHODS, NOT_FOUND, OK, UNAVAILABLE } from "./methods.js";
+
+const nothing = new Uint8Array(0);
+const method = (name) => METHODS.indexOf(name);
+const LOOKUP_AGENT = method("LookupAgent"), HEALTH = method("Health");
+
+// The registry of no mesh: it answers what needs none, and refuses what names none. Its database is
+// always empty; the number of colonies is the index's.
+let local = { machine: undefined, mesh: undefined, colonies: 0 };
+
+function localMesh(env) {
+  const machine = machineOf(env);
+  if (local.machine !== machine) {
+    const fresh = { machine, colonies: 0 };
+    fresh.mesh = machine.open((statement) => (statement.startsWith("SELECT count(*)") ? [[fresh.colonies]] : []));
+    local = fresh;
+  }
+  return local;
+}
+
+function answerHere(env, call, colonies = 0) {
+  const here = localMesh(env);
+  here.colonies = colonies;
+  const refused = here.machine.handle(here.mesh, { ...call, ticket: 1 });
+  const [answer] = [...here.machine.answers(here.mesh)];
+  return refused ?? answer;
+}
+
+// Hands CALL to the object of MESH. Its answer is the registry's.
+async function askMesh(env, mesh, call) {
+  const headers = { method: String(call.method), mesh: encodeURIComponent(mesh), agent: encodeURIComponent(call.agent),
+    source: call.source, "host-name": encodeURIComponent(call.host) };
+  if (call.deadline !== undefined) headers.deadline = String(call.deadline);
+  if (call.proofKey) headers["proof-key"] = call.proofKey;
+  try {
+    const stub = env.MESH.get(env.MESH.idFromName(mesh));
+    const response = await stub.fetch("https://mesh/", { method: "POST", headers, body: call.request, signal: call.signal });
+    return {
+      code: Number(response.headers.get("code") ?? UNAVAILABLE),
+      message: decodeURIComponent(response.headers.get("message") ?? ""),
+      retryAfter: Number(response.headers.get("retry-after")),
+      response: new Uint8Array(await response.arrayBuffer()),
+    };
+  } catch (error) {
+    console.error(`error edge: ${METHODS[call.method]}: ${error.message}`);
+    return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
+  }
+}
+
+// An agent that is looked up by its name alone: the live one that registered first.
+async function findAgent(env, call) {
+  let meshes;
+  try {
+    meshes = await indexOfAgent(env, call.agent).find(call.agent);
+  } catch (error) {
+    console.error(`error edge: index: ${error.message}`);
+    return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
+  }
+  for (const mesh of meshes) {
+    const answer = await askMesh(env, mesh, { ...call, request: call.requestIn(mesh) });
+    if (answer.code !== NOT_FOUND) return answer;
+  }
+  return { code: NOT_FOUND, message: `agent ${call.agent} not found`, response: nothing };
+}
+
+async function health(env, call) {
+  try {
+    return answerHere(env, call, await indexOfColonies(env).colonies());
+  } catch (error) {
+    console.error(`error edge: index: ${error.message}`);
+    return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
+  }
+}
+
+function route(env, call) {
+  if (call.method === HEALTH) return health(env, call);
+  if (call.method === LOOKUP_AGENT && call.agent && !call.mesh) return findAgent(env, call);
+  return call.mesh ? askMesh(env, call.mesh, call) : answerHere(env, call);
+}
+
+// The public key that a proof was made with, as the object wants it; only where there is a proof.
+function proofKey(message) {
+  if (!message.proof?.length || !/^[A-Za-z0-9+/]{43}=$/.test(message.pubkey)) return undefined;
+  return message.pubkey;
+}
+
+// Calls the method DESC with MESSAGE for CALLER {env, source, host, deadline, signal}. Returns the
+// response message; throws ConnectError.
+export async function invoke(desc, message, caller) {
+  const answer = await route(caller.env, {
+    method: method(desc.name),
+    mesh: message.meshId ?? message.colonyId ?? "",
+    agent: message.agentId ?? "",
+    request: toBinary(desc.input, message),
+    requestIn: (meshId) => toBinary(desc.input, { ...message, meshId }),
+    proofKey: proofKey(message),
+    source: caller.source, host: caller.host, deadline: caller.deadline, signal: caller.signal,
+  });
+  if (answer.code !== OK)
+    throw new ConnectError(answer.message, answer.code, answer.retryAfter ? { "retry-after": String(answer.retryAfter) } : {});
+  const response = fromBinary(desc.output, answer.response);
+  const stun = configOf(caller.env).stunServers;
+  if ("stunServers" in response && stun.length) response.stunServers = stun;
+  return response;
+}
