@@ -210,6 +210,7 @@ def abused(rig, _rounds, seconds):
         rig.load("steady", server.address, kind="register", connections=16, requests=1000,
                  meshes=10, seconds=30)
         well_behaved(rig, server, 2)
+        time.sleep(1)
         files, memory = server.files(), server.memory_mb()
         for _ in range(3):
             quiet.append(well_behaved(rig, server, seconds))
