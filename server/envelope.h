@@ -41,8 +41,8 @@ bool envelope_find(const struct http_request *q, struct envelope *env);
 bool envelope_deadline(const struct http_request *q, const struct envelope *env, uint64_t now,
                        uint64_t *deadline);
 
-/* Takes the message out of Q: out of its query or its frame, decoded and decompressed. *MESSAGE points
- * into Q or into STORAGE, which the caller frees in every case. False with *WHY. */
+/* Takes the message out of Q: out of its query or its frame, decoded and decompressed. *MESSAGE
+ * points into Q or into STORAGE, which the caller frees in every case. False with *WHY. */
 bool envelope_open(const struct http_request *q, const struct envelope *env,
                    struct buffer *storage, struct span *message, struct refusal *why);
 

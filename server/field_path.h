@@ -16,12 +16,12 @@ struct field_path {
 	struct codec_error *error;
 };
 
-/* Puts the path and what is wrong there into the error. Returns false, for `return path_wrong(…)`. */
+/* Puts the path and what is wrong there into the error. Always false, to be returned at once. */
 bool path_wrong(struct field_path *p, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Extends the path and returns its former length, to be put back by path_leave. What does not fit is
- * cut: it serves for messages only. */
+/* Extends the path and returns its former length, to be put back by path_leave. What does not fit
+ * is cut: it serves for messages only. */
 size_t path_enter(struct field_path *p, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void path_leave(struct field_path *p, size_t before);

@@ -137,15 +137,14 @@ static bool message_holds(struct field_path *p, struct span in, const pb_msgdesc
 
 /* --- after decoding ------------------------------------------------------------------------- */
 
-/* The value string of a map entry at P. */
-static char *entry_value(const pb_field_iter_t *f, char *p, size_t *cap)
+/* Gives the map entry at TO the value of the one at FROM. */
+static void take_value(const pb_field_iter_t *f, char *to, char *from)
 {
-	pb_field_iter_t entry;
+	pb_field_iter_t dst, src;
 
-	INVARIANT(pb_field_iter_begin(&entry, f->submsg_desc, p));
-	INVARIANT(pb_field_iter_next(&entry));
-	*cap = entry.data_size;
-	return entry.pData;
+	INVARIANT(pb_field_iter_begin(&dst, f->submsg_desc, to) && pb_field_iter_next(&dst));
+	INVARIANT(pb_field_iter_begin(&src, f->submsg_desc, from) && pb_field_iter_next(&src));
+	memcpy(dst.pData, src.pData, dst.data_size);
 }
 
 /* A map's entries may be given more than once; the last counts. Keys begin their entries. */
@@ -157,13 +156,11 @@ static void settle_map(const pb_field_iter_t *f)
 	for (pb_size_t i = 0; i < *n; i++) {
 		char *entry = base + (size_t)i * f->data_size;
 		pb_size_t at = 0;
-		size_t cap;
 
 		while (at < kept && strcmp(base + (size_t)at * f->data_size, entry) != 0)
 			at++;
 		if (at < kept)
-			memcpy(entry_value(f, base + (size_t)at * f->data_size, &cap),
-			       entry_value(f, entry, &cap), cap);
+			take_value(f, base + (size_t)at * f->data_size, entry);
 		else if (kept++ < i)
 			memcpy(base + (size_t)at * f->data_size, entry, f->data_size);
 	}

@@ -10,8 +10,8 @@
 #include "server/field_path.h"
 
 /* Reads IN into *MESSAGE, which is zeroed first. Unknown fields are skipped, of a scalar given more
- * than once the last counts. False with *ERROR set when it is not such a message or a field is larger
- * than the schema's options allow. */
+ * than once the last counts. False with *ERROR set when it is not such a message or a field is
+ * larger than the schema's options allow. */
 bool protobin_read(struct span in, const pb_msgdesc_t *desc, void *message, size_t message_size,
                    struct codec_error *error);
 

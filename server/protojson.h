@@ -3,8 +3,9 @@
  *
  * In: lowerCamelCase or the schema's names; enums by name or number; integers as numbers or
  * strings; bytes in either base64 alphabet, padded or not; RFC 3339 times; null for "not set";
- * unknown fields are ignored; a field given twice, in whichever spelling, is refused. Out: canonical
- * ProtoJSON, zero values left out but for the few fields that discovery.md promises always. */
+ * unknown fields are ignored; a field given twice, in whichever spelling, is refused. Out:
+ * canonical ProtoJSON, zero values left out but for the few fields that discovery.md promises
+ * always. */
 #ifndef SERVER_PROTOJSON_H
 #define SERVER_PROTOJSON_H
 

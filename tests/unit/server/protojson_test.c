@@ -83,6 +83,13 @@ static void integers(void **state)
 	refuses("{\"connectPort\":\"0x10\"}", "connect_port: must be an integer");
 	refuses("{\"connectPort\":\"1-2\"}", "connect_port: ");
 	refuses("{\"connectPort\":true}", "connect_port: must be an integer");
+	accepts("{\"proofTime\":\"9223372036854775807\"}");
+	assert_true(colony.proof_time == INT64_MAX);
+	accepts("{\"proofTime\":-9223372036854775808}");
+	assert_true(colony.proof_time == INT64_MIN);
+	accepts("{\"connectPort\":7,\"nobody\":[99999999999999999999,{\"x\":18446744073709551616}]}");
+	assert_int_equal(colony.connect_port, 7);
+	refuses("{\"proofTime\":9223372036854775808}", "proof_time: out of range");
 	refuses("{\"proofTime\":\"9223372036854775808\"}", "proof_time: ");
 	refuses("{\"proofTime\":1e30}", "proof_time: out of range");
 }
@@ -98,6 +105,8 @@ static void enums_and_booleans(void **state)
 	assert_int_equal(colony.public_endpoint.ca_fingerprint.algorithm, 1);
 	accepts("{\"publicEndpoint\":{\"caFingerprint\":{\"algorithm\":42}}}");
 	assert_int_equal(colony.public_endpoint.ca_fingerprint.algorithm, 42);
+	accepts("{\"publicEndpoint\":{\"caFingerprint\":{\"algorithm\":-3}}}");
+	assert_int_equal((int)colony.public_endpoint.ca_fingerprint.algorithm, -3);
 	refuses("{\"publicEndpoint\":{\"caFingerprint\":{\"algorithm\":\"MD5\"}}}",
 	        "public_endpoint.ca_fingerprint.algorithm: no such value 'MD5'");
 	refuses("{\"publicEndpoint\":{\"enabled\":\"true\"}}",
