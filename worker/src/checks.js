@@ -1,10 +1,67 @@
-// What the library's codecs let pass and the native server does not.
+// Reads messages as the native server does (server/json_read.c, server/protobin.c): what the
+// library's codecs let pass and the native ones do not, and which field is wrong in which way. What
+// passes here is then read by the library.
 import { Code, ConnectError } from "@connectrpc/connect";
+import { fromBinary, ScalarType } from "@bufbuild/protobuf";
+import { RULES } from "../gen/limits.js";
 
 const DEPTH_MAX = 64;
-const utf8 = new TextDecoder("utf-8", { fatal: true });
+const TIMESTAMP = "google.protobuf.Timestamp";
+const SECONDS_MIN = -62135596800n, SECONDS_MAX = 253402300799n; // the years 1 to 9999
+const RANGES = {
+  [ScalarType.INT32]: [-(2n ** 31n), 2n ** 31n - 1n],
+  [ScalarType.UINT32]: [0n, 2n ** 32n - 1n],
+  [ScalarType.INT64]: [-(2n ** 63n), 2n ** 63n - 1n],
+};
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const utf8 = new TextEncoder();
 
-const invalid = (message) => new ConnectError(message, Code.InvalidArgument);
+export const invalid = (message) => new ConnectError(message, Code.InvalidArgument);
+
+function wrong(path, what) {
+  throw invalid(path ? `${path}: ${what}` : what);
+}
+
+// --- the schema -------------------------------------------------------------------------------
+
+// The limits of the field or map entry of that full name; later rules count more.
+function limitsOf(name) {
+  return Object.assign({}, ...RULES.filter(([pattern]) =>
+    name.endsWith(pattern.startsWith("*") ? pattern.slice(1) : `.${pattern}`)).map(([, limits]) => limits));
+}
+
+const schemas = new WeakMap();
+
+// Of a message: its fields with their limits, and by the names that JSON knows them by.
+function schemaOf(desc) {
+  let schema = schemas.get(desc);
+  if (schema) return schema;
+  const fields = desc.fields.map((field) => {
+    const name = `${desc.typeName}.${field.name}`;
+    const known = { field, limits: limitsOf(name) };
+    if (field.fieldKind === "map") {
+      const entry = `${desc.typeName}.${field.name.replace(/(^|_)([a-z])/g, (_, __, c) => c.toUpperCase())}Entry`;
+      known.key = limitsOf(`${entry}.key`);
+      known.value = limitsOf(`${entry}.value`);
+    }
+    return known;
+  });
+  schema = { fields, byName: new Map(fields.flatMap((f) => [[f.field.name, f], [f.field.jsonName, f]])) };
+  schemas.set(desc, schema);
+  return schema;
+}
+
+// --- JSON -------------------------------------------------------------------------------------
+
+// How deep brackets nest in TEXT, whose strings are taken out.
+function depthOf(text) {
+  let depth = 0, deepest = 0;
+  for (const c of text) {
+    if (c === "{" || c === "[") deepest = Math.max(deepest, ++depth);
+    else if ((c === "}" || c === "]") && depth) depth--;
+  }
+  return deepest;
+}
 
 function countMembers(value) {
   if (Array.isArray(value)) return value.reduce((n, v) => n + countMembers(v), 0);
@@ -12,42 +69,196 @@ function countMembers(value) {
   return Object.values(value).reduce((n, v) => n + 1 + countMembers(v), 0);
 }
 
-// How deep brackets nest in TEXT, whose strings are taken out.
-function depthOf(text) {
-  let depth = 0, deepest = 0;
-  for (const c of text) {
-    if (c === "{" || c === "[") deepest = Math.max(deepest, ++depth);
-    else if (c === "}" || c === "]") depth--;
-  }
-  return deepest;
+function isUnicode(value) {
+  if (typeof value === "string") return value.isWellFormed() && !value.includes("\0");
+  if (typeof value !== "object" || value === null) return true;
+  return Object.entries(value).every(([name, v]) => isUnicode(name) && isUnicode(v));
 }
 
-// That BYTES are one JSON object in which no name stands twice: what parsers make of those differs,
-// and so a name that was checked might not be the name that is used.
-export function checkJson(bytes) {
+function parse(bytes) {
+  if (!bytes.length) throw invalid("the body is empty; send at least {}");
   let text, value;
   try {
-    text = utf8.decode(bytes);
+    text = strictUtf8.decode(bytes);
   } catch {
-    throw invalid("the body is not UTF-8");
+    throw invalid("the body is not JSON: it is not UTF-8");
   }
-  const bare = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');
-  if (depthOf(bare) > DEPTH_MAX) throw invalid("the JSON is nested too deeply");
+  // Strings out; outside of them a colon stands for a member.
+  const bare = text.replace(/"(?:[^"\\]|\\[^])*"/g, "\"\"");
+  if (depthOf(bare) > DEPTH_MAX) throw invalid("the body is nested too deeply");
   try {
     value = JSON.parse(text);
   } catch {
     throw invalid("the body is not JSON");
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("the body is not a JSON object");
-  if (bare.split(":").length - 1 !== countMembers(value)) throw invalid("a name stands twice in a JSON object");
+  // ProtoJSON leaves it open what a name given twice means; the client did not mean it.
+  if (bare.split(":").length - 1 !== countMembers(value)) throw invalid("the body is not JSON: a name stands twice");
+  if (!isUnicode(value)) throw invalid("the body is not JSON: a string is not Unicode, or has a NUL");
+  return value;
 }
 
-// That no string within MESSAGE has a NUL or half a surrogate pair.
-export function checkStrings(message) {
-  for (const [name, value] of Object.entries(message)) {
-    if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) checkStrings(value);
-    for (const text of [name, value])
-      if (typeof text === "string" && (text.includes("\0") || !text.isWellFormed()))
-        throw invalid("a string is not text: it has a NUL or is not Unicode");
+// A JSON number or string that denotes an integer; 1.0 and 1e3 are integers too.
+function readInteger(value, [low, high], path) {
+  let integer;
+  if (typeof value === "string" && /^-?[0-9]+$/.test(value)) {
+    integer = BigInt(value);
+  } else {
+    const real = typeof value === "number" ? value
+      : typeof value === "string" && /^[0-9+.eE-]+$/.test(value) ? Number(value) : NaN;
+    if (!Number.isInteger(real)) wrong(path, "must be an integer");
+    integer = BigInt(real);
   }
+  if (integer < low || integer > high) wrong(path, "out of range");
+  return integer.toString();
+}
+
+function readString(value, limits, path) {
+  if (typeof value !== "string") wrong(path, "must be a string");
+  if (utf8.encode(value).length > limits.bytes) wrong(path, `longer than ${limits.bytes} bytes`);
+  return value;
+}
+
+function readBytes(value, limits, path) {
+  if (typeof value !== "string") wrong(path, "must be a base64 string");
+  const digits = value.replace(/=*$/, "");
+  if (!/^[A-Za-z0-9+/_-]*$/.test(digits) || digits.length % 4 === 1) wrong(path, "is not base64");
+  if (Math.floor(digits.length * 6 / 8) > limits.bytes) wrong(path, `longer than ${limits.bytes} bytes`);
+  return digits.replaceAll("-", "+").replaceAll("_", "/") + "=".repeat(-digits.length & 3);
+}
+
+function readEnum(value, desc, path) {
+  if (typeof value !== "string") return Number(readInteger(value, RANGES[ScalarType.INT32], path));
+  if (!desc.values.some((v) => v.name === value)) wrong(path, `no such value '${value.slice(0, 40)}'`);
+  return value;
+}
+
+const TIME = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?(?:[Zz]|[+-](\d\d):(\d\d))$/;
+
+function readTimestamp(value, path) {
+  const [, year, month, day, hour, minute, second, offHour = 0, offMinute = 0] =
+    (typeof value === "string" && value.match(TIME) || []).map(Number);
+  const days = new Date(0);
+  if (year >= 1) days.setUTCFullYear(year, month, 0); // the month's last day
+  const text = String(value).toUpperCase();
+  const ok = year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= days.getUTCDate() && hour <= 23 && minute <= 59
+    && second <= 59 && (Number.isNaN(offHour) || offHour <= 23) && (Number.isNaN(offMinute) || offMinute <= 59);
+  const seconds = ok ? BigInt(Math.floor(Date.parse(text.replace(/\.\d+/, "")) / 1000)) : SECONDS_MIN - 1n;
+  if (seconds < SECONDS_MIN || seconds > SECONDS_MAX) wrong(path, "must be an RFC 3339 time");
+  return text;
+}
+
+function readScalar(value, type, limits, path) {
+  if (type === ScalarType.STRING) return readString(value, limits, path);
+  if (type === ScalarType.BYTES) return readBytes(value, limits, path);
+  if (type !== ScalarType.BOOL) return readInteger(value, RANGES[type], path);
+  if (typeof value !== "boolean") wrong(path, "must be true or false");
+  return value;
+}
+
+function readList(value, known, path) {
+  if (!Array.isArray(value)) wrong(path, "must be a list");
+  if (value.length > known.limits.count) wrong(path, `more than ${known.limits.count} entries`);
+  return value.map((item, i) => readValue(item, known, known.field.listKind, `${path}[${i}]`));
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function readMap(value, known, path) {
+  if (!isObject(value)) wrong(path, "must be an object");
+  const entries = Object.entries(value);
+  if (entries.length > known.limits.count) wrong(path, `more than ${known.limits.count} entries`);
+  return Object.fromEntries(entries.map(([key, item]) => {
+    const at = `${path}["${key.slice(0, 32)}"]`;
+    if (utf8.encode(key).length > known.key.bytes) wrong(at, `key longer than ${known.key.bytes} bytes`);
+    return [key, readString(item, known.value, at)];
+  }));
+}
+
+function readValue(value, known, kind, path) {
+  if (kind === "enum") return readEnum(value, known.field.enum, path);
+  if (kind === "message") return readMessage(value, known.field.message, path);
+  return readScalar(value, known.field.scalar, known.limits, path);
+}
+
+// VALUE as canonical ProtoJSON, with what is not known left out.
+function readMessage(value, desc, path) {
+  if (desc.typeName === TIMESTAMP) return readTimestamp(value, path);
+  if (!isObject(value)) wrong(path, "must be an object");
+  const { byName } = schemaOf(desc);
+  const seen = new Set(), out = {};
+  for (const [name, item] of Object.entries(value)) {
+    const known = byName.get(name);
+    if (!known) continue;
+    const { field } = known;
+    const at = `${path}${path ? "." : ""}${field.name}`;
+    if (seen.has(field)) wrong(at, "given twice");
+    seen.add(field);
+    if (item === null) continue;
+    out[field.jsonName] = field.fieldKind === "list" ? readList(item, known, at)
+      : field.fieldKind === "map" ? readMap(item, known, at) : readValue(item, known, field.fieldKind, at);
+  }
+  return out;
+}
+
+// --- protobuf ---------------------------------------------------------------------------------
+
+function checkString(text, limits, path) {
+  if (utf8.encode(text).length > limits.bytes) wrong(path, `longer than ${limits.bytes} bytes`);
+  if (text.includes("\0")) wrong(path, "holds a zero byte");
+}
+
+function checkValue(value, { field, limits }, path) {
+  if (field.message) checkMessage(value, field.message, path);
+  else if (field.scalar === ScalarType.STRING) checkString(value, limits, path);
+  else if (field.scalar === ScalarType.BYTES && value.length > limits.bytes) wrong(path, `longer than ${limits.bytes} bytes`);
+}
+
+function checkMessage(message, desc, path) {
+  if (desc.typeName === TIMESTAMP) {
+    const { seconds, nanos } = message;
+    if (seconds < SECONDS_MIN || seconds > SECONDS_MAX || nanos < 0 || nanos > 999_999_999)
+      wrong(path, "is not a time of the years 1 to 9999");
+    return;
+  }
+  for (const known of schemaOf(desc).fields) {
+    const value = message[known.field.localName];
+    const at = `${path}${path ? "." : ""}${known.field.name}`;
+    if (value === undefined) continue;
+    if (known.field.fieldKind === "list") value.forEach((item, i) => checkValue(item, known, `${at}[${i}]`));
+    else if (known.field.fieldKind === "map") checkMap(value, known, at);
+    else checkValue(value, known, at);
+    if (known.field.fieldKind === "list" && value.length > known.limits.count)
+      wrong(at, `more than ${known.limits.count} entries`);
+  }
+}
+
+function checkMap(map, known, path) {
+  const entries = Object.entries(map);
+  entries.forEach(([key, value], i) => {
+    checkString(key, known.key, `${path}[${i}].key`);
+    checkString(value, known.value, `${path}[${i}].value`);
+  });
+  if (entries.length > known.limits.count) wrong(path, `more than ${known.limits.count} entries`);
+}
+
+// --- both -------------------------------------------------------------------------------------
+
+// BYTES of JSON as the bytes of canonical ProtoJSON. Throws ConnectError.
+export function checkJson(bytes, desc) {
+  const value = parse(bytes);
+  if (!isObject(value)) throw invalid("the body must be a JSON object");
+  return utf8.encode(JSON.stringify(readMessage(value, desc, "")));
+}
+
+// That BYTES are a protobuf message within its limits. Throws ConnectError.
+export function checkProto(bytes, desc) {
+  let message;
+  try {
+    message = fromBinary(desc, bytes);
+  } catch {
+    throw invalid("the body is not a protobuf message");
+  }
+  checkMessage(message, desc, "");
 }

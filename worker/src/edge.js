@@ -7,28 +7,23 @@ import { METHODS, NOT_FOUND, OK, UNAVAILABLE } from "./methods.js";
 
 const nothing = new Uint8Array(0);
 const method = (name) => METHODS.indexOf(name);
-const LOOKUP_AGENT = method("LookupAgent"), HEALTH = method("Health");
+const LOOKUP_AGENT = method("LookupAgent");
 
 // The registry of no mesh: it answers what needs none, and refuses what names none. Its database is
-// always empty; the number of colonies is the index's.
-let local = { machine: undefined, mesh: undefined, colonies: 0 };
+// always empty.
+let local;
 
-function localMesh(env) {
+function answerHere(env, call) {
   const machine = machineOf(env);
-  if (local.machine !== machine) {
-    const fresh = { machine, colonies: 0 };
-    fresh.mesh = machine.open((statement) => (statement.startsWith("SELECT count(*)") ? [[fresh.colonies]] : []));
-    local = fresh;
-  }
-  return local;
+  if (local?.machine !== machine) local = { machine, mesh: machine.open(() => []) };
+  const refused = machine.handle(local.mesh, { ...call, ticket: 1 });
+  const [answer] = [...machine.answers(local.mesh)];
+  return refused ?? answer;
 }
 
-function answerHere(env, call, colonies = 0) {
-  const here = localMesh(env);
-  here.colonies = colonies;
-  const refused = here.machine.handle(here.mesh, { ...call, ticket: 1 });
-  const [answer] = [...here.machine.answers(here.mesh)];
-  return refused ?? answer;
+function unavailable(what, error) {
+  console.error(`error edge: ${what}: ${error.message}`);
+  return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
 }
 
 // Hands CALL to the object of MESH. Its answer is the registry's.
@@ -47,8 +42,7 @@ async function askMesh(env, mesh, call) {
       response: new Uint8Array(await response.arrayBuffer()),
     };
   } catch (error) {
-    console.error(`error edge: ${METHODS[call.method]}: ${error.message}`);
-    return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
+    return unavailable(METHODS[call.method], error);
   }
 }
 
@@ -58,8 +52,7 @@ async function findAgent(env, call) {
   try {
     meshes = await indexOfAgent(env, call.agent).find(call.agent);
   } catch (error) {
-    console.error(`error edge: index: ${error.message}`);
-    return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
+    return unavailable("index", error);
   }
   for (const mesh of meshes) {
     const answer = await askMesh(env, mesh, { ...call, request: call.requestIn(mesh) });
@@ -68,17 +61,7 @@ async function findAgent(env, call) {
   return { code: NOT_FOUND, message: `agent ${call.agent} not found`, response: nothing };
 }
 
-async function health(env, call) {
-  try {
-    return answerHere(env, call, await indexOfColonies(env).colonies());
-  } catch (error) {
-    console.error(`error edge: index: ${error.message}`);
-    return { code: UNAVAILABLE, message: "the server's database is not available", response: nothing };
-  }
-}
-
 function route(env, call) {
-  if (call.method === HEALTH) return health(env, call);
   if (call.method === LOOKUP_AGENT && call.agent && !call.mesh) return findAgent(env, call);
   return call.mesh ? askMesh(env, call.mesh, call) : answerHere(env, call);
 }
@@ -89,9 +72,24 @@ function proofKey(message) {
   return message.pubkey;
 }
 
-// Calls the method DESC with MESSAGE for CALLER {env, source, host, deadline, signal}. Returns the
-// response message; throws ConnectError.
+// What only the host knows of a response.
+async function supply(env, desc, response) {
+  const { stunServers } = configOf(env);
+  if ("stunServers" in response && stunServers.length) response.stunServers = stunServers;
+  if (desc.name !== "Health") return response;
+  try {
+    response.registeredColonies = await indexOfColonies(env).colonies();
+    return response;
+  } catch (error) {
+    throw new ConnectError(unavailable("index", error).message, UNAVAILABLE);
+  }
+}
+
+// Calls the method DESC with MESSAGE for CALLER {env, source, host, deadline, signal, fault}: FAULT is
+// what the call is answered with if it is wrong already. Returns the response message; throws
+// ConnectError, and sets caller.retryAfter when it is known.
 export async function invoke(desc, message, caller) {
+  if (caller.fault) throw caller.fault;
   const answer = await route(caller.env, {
     method: method(desc.name),
     mesh: message.meshId ?? message.colonyId ?? "",
@@ -101,10 +99,7 @@ export async function invoke(desc, message, caller) {
     proofKey: proofKey(message),
     source: caller.source, host: caller.host, deadline: caller.deadline, signal: caller.signal,
   });
-  if (answer.code !== OK)
-    throw new ConnectError(answer.message, answer.code, answer.retryAfter ? { "retry-after": String(answer.retryAfter) } : {});
-  const response = fromBinary(desc.output, answer.response);
-  const stun = configOf(caller.env).stunServers;
-  if ("stunServers" in response && stun.length) response.stunServers = stun;
-  return response;
+  caller.retryAfter = answer.retryAfter;
+  if (answer.code !== OK) throw new ConnectError(answer.message, answer.code);
+  return supply(caller.env, desc, fromBinary(desc.output, answer.response));
 }

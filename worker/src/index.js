@@ -1,6 +1,6 @@
 // The edge: every request comes in here.
 import { configOf, machineOf } from "./config.js";
-import { PREFIX, rpc } from "./rpc.js";
+import { PREFIX, rpc, textError } from "./rpc.js";
 
 export { MeshObject } from "./mesh.js";
 export { IndexObject } from "./index-object.js";
@@ -16,7 +16,7 @@ const pages = {
 
 function page(request, env, show) {
   if (request.method !== "GET" && request.method !== "HEAD")
-    return new Response("Method Not Allowed", { status: 405, headers: { allow: "GET, HEAD" } });
+    return textError(405, { allow: "GET, HEAD" });
   const response = show(env);
   return request.method === "HEAD" ? new Response(null, response) : response;
 }
@@ -24,10 +24,10 @@ function page(request, env, show) {
 export default {
   async fetch(request, env) {
     try {
-      const { pathname } = new URL(request.url);
+      const url = new URL(request.url);
       configOf(env);
-      if (pathname.startsWith(PREFIX)) return await rpc(request, env, pathname.slice(PREFIX.length));
-      return Object.hasOwn(pages, pathname) ? page(request, env, pages[pathname]) : new Response("Not Found", { status: 404 });
+      if (url.pathname.startsWith(PREFIX)) return await rpc(request, env, url);
+      return Object.hasOwn(pages, url.pathname) ? page(request, env, pages[url.pathname]) : textError(404);
     } catch (error) {
       console.error(`error edge: ${error.stack ?? error}`);
       return new Response("Internal Server Error", { status: 500 });
