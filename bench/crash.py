@@ -65,10 +65,12 @@ def main():
     parser.add_argument("--dir", default="build/bench-data")
     args = parser.parse_args()
     rig = Rig(args.warren, args.tools, args.dir)
+    done = False
     try:
         report(rig, args.rounds)
+        done = True
     finally:
-        rig.close()
+        rig.close(not done or rig.short)
     raise SystemExit(1 if rig.short else 0)
 
 

@@ -82,6 +82,28 @@ class Server(Process):
             raise SystemExit(f"the server did not start: see {rig.log.name}")
 
 
+class Worker(Process):
+    """The Cloudflare host in workerd, from FOLDER as `make worker` filled it."""
+
+    def __init__(self, rig, folder):
+        super().__init__(["node", f"{os.path.dirname(__file__)}/worker.mjs", rig.data()],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=rig.log, text=True,
+                         env=dict(os.environ, WARREN_WORKER=os.path.abspath(folder)))
+        words = self.child.stdout.readline().split()
+        if len(words) != 3:
+            raise SystemExit(f"workerd did not start: see {rig.log.name}")
+        self.address, self.workerd = words[1], int(words[2])
+
+    def stop(self):
+        self.child.stdin.close()
+        self.child.wait(20)
+
+    def kill(self):
+        # node would leave workerd behind.
+        os.kill(self.workerd, signal.SIGKILL)
+        super().kill()
+
+
 NGINX_CONF = """
 daemon off;
 master_process on;
@@ -134,7 +156,8 @@ class Nginx(Process):
 class Rig:
     """Programs, a folder on a real disk, and the report."""
 
-    def __init__(self, warren, tools, folder):
+    def __init__(self, warren, tools, folder, worker=None):
+        self.worker = worker
         self.warren = os.path.abspath(warren)
         self.tools = os.path.abspath(tools)
         self.nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
@@ -149,9 +172,17 @@ class Rig:
         if kind in ("tmpfs", "ramfs"):
             raise SystemExit(f"{self.dir} is in memory ({kind}); name a folder on a disk: --dir")
 
-    def close(self):
+    def close(self, failed):
+        """Removes all traces; of a failure the programs' output stays."""
         self.log.close()
-        shutil.rmtree(self.dir)
+        for name in os.listdir(self.dir):
+            path = f"{self.dir}/{name}"
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            elif name != "log" or not failed:
+                os.unlink(path)
+        if not failed:
+            os.rmdir(self.dir)
 
     def unlimited(self):
         """Options that turn rate limits off, for loads that one source must not bring."""

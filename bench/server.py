@@ -10,7 +10,7 @@ import statistics
 import time
 
 import crash
-from rig import Nginx, Rig, Server
+from rig import Nginx, Rig, Server, Worker
 
 AGENTS = 10000
 SLOW_DISK_US = 2000
@@ -145,6 +145,22 @@ def bursts(rig, _rounds, _seconds):
     burst(rig, 1)
 
 
+def worker_burst(rig, _rounds, _seconds):
+    if not os.path.exists(f"{rig.worker}/dist"):
+        rig.say("1000 agents on the Worker in workerd", f"not measured: {rig.worker} is empty, "
+                "run `make worker` first", "all")
+        return
+    for meshes in (10, 1):
+        with Worker(rig, rig.worker) as worker:
+            r = rig.load("wave", worker.address, kind="register", connections=1000, seconds=1,
+                         meshes=meshes)
+            worker.stop()
+        for what in ("register", "renew"):
+            rig.say(f"1000 agents in {meshes} meshes {what} on the Worker in workerd",
+                    f"{r[f'{what}_ok']} succeed in {r[f'{what}_seconds']:.2f} s, p99 "
+                    f"{r[f'{what}_p99_ms']:.0f} ms", "all", r[f"{what}_ok"] == 1000)
+
+
 # --- long polls ----------------------------------------------------------------------------------
 
 def polls(rig, _rounds, _seconds):
@@ -257,6 +273,7 @@ POINTS = {
     "slow-disk": registrations_slow_disk,
     "lookups": lookups,
     "burst": bursts,
+    "worker": worker_burst,
     "polls": polls,
     "abuse": abused,
 }
@@ -268,10 +285,12 @@ def main():
     parser.add_argument("tools")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--dir", default="build/bench-data", help="a folder on a disk")
+    parser.add_argument("--worker", default="build/worker", help="what `make worker` built")
     parser.add_argument("--only", action="append", choices=[*POINTS, "crash"])
     args = parser.parse_args()
     rounds, seconds = (3, 1) if args.quick else (5, 3)
-    rig = Rig(args.warren, args.tools, args.dir)
+    rig = Rig(args.warren, args.tools, args.dir, args.worker)
+    done = False
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; rate limits "
           + ("off but for the burst of agents" if rig.unlimited() else "not offered"))
     print("point | figure | limit | verdict")
@@ -281,8 +300,9 @@ def main():
                 point(rig, rounds, seconds)
         if not args.only or "crash" in args.only:
             crash.report(rig, 5 if args.quick else 50)
+        done = True
     finally:
-        rig.close()
+        rig.close(not done)
     print(f"{rig.short} short" if rig.short else "all ok")
 
 

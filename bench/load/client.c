@@ -169,7 +169,15 @@ static const char *header_value(const char *head, size_t len, const char *name)
 	return NULL;
 }
 
-/* True when an answer is complete. BAD is set when none will be. */
+/* Whether a chunked body is all there: it ends with the empty chunk (RFC 9112 section 7.1). That
+ * nothing else in it looks like one is safe to assume of JSON in one line. */
+static bool chunks_end(const char *body, size_t n)
+{
+	return n >= 7 && memcmp(body + n - 7, "\r\n0\r\n\r\n", 7) == 0;
+}
+
+/* True when an answer is complete. BAD is set when none will be. A chunked body is handed on as it
+ * came. */
 static bool parse(const struct conn *c, struct answer *a, size_t *used, bool *bad)
 {
 	const char *end = memmem(c->in, c->in_len, "\r\n\r\n", 4);
@@ -181,15 +189,15 @@ static bool parse(const struct conn *c, struct answer *a, size_t *used, bool *ba
 		return false;
 	head = (size_t)(end - c->in) + 4;
 	length = header_value(c->in, head, "content-length:");
-	if (head < 16 || memcmp(c->in, "HTTP/1.1 ", 9) != 0 || !length) {
-		*bad = true;
+	*bad = head < 16 || memcmp(c->in, "HTTP/1.1 ", 9) != 0 ||
+	       (!length && !header_value(c->in, head, "transfer-encoding:"));
+	if (*bad)
 		return false;
-	}
 	a->status = (unsigned)strtoul(c->in + 9, NULL, 10);
 	a->body = c->in + head;
-	a->body_len = strtoul(length, NULL, 10);
+	a->body_len = length ? strtoul(length, NULL, 10) : c->in_len - head;
 	*used = head + a->body_len;
-	return *used <= c->in_len;
+	return length ? *used <= c->in_len : chunks_end(a->body, a->body_len);
 }
 
 /* Takes the answers out of what was read. False when the connection is lost. */
