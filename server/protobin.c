@@ -229,7 +229,7 @@ void protobin_write(struct buffer *out, const pb_msgdesc_t *desc, const void *me
 
 	/* Our messages have no callbacks and no required fields: encoding fails for want of room only. */
 	INVARIANT(pb_get_encoded_size(&n, desc, message));
-	if (!buffer_reserve(out, n))
+	if (n == 0 || !buffer_reserve(out, n))
 		return;
 	stream = pb_ostream_from_buffer((pb_byte_t *)out->p + out->len, n);
 	INVARIANT(pb_encode(&stream, desc, message) && stream.bytes_written == n);

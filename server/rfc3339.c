@@ -33,13 +33,13 @@ static void date_of(int64_t days, int64_t *year, int64_t *month, int64_t *day)
 
 bool rfc3339_format(char out[static RFC3339_MAX], int64_t seconds, int32_t nanos)
 {
-	int64_t days = (seconds - SECONDS_MIN) / 86400 + SECONDS_MIN / 86400;
-	int64_t rest = (seconds - SECONDS_MIN) % 86400;
-	int64_t year, month, day;
+	int64_t days, rest, year, month, day;
 	int n;
 
 	if (seconds < SECONDS_MIN || seconds > SECONDS_MAX || nanos < 0 || nanos > 999999999)
 		return false;
+	days = (seconds - SECONDS_MIN) / 86400 + SECONDS_MIN / 86400;
+	rest = (seconds - SECONDS_MIN) % 86400;
 	date_of(days, &year, &month, &day);
 	n = snprintf(out, RFC3339_MAX, "%04d-%02d-%02dT%02d:%02d:%02d", (int)year, (int)month,
 	             (int)day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));

@@ -78,12 +78,13 @@ static bool suffix_fits(const struct family *f, const char *suffix)
 static const char *read_labels(const char *p, const char *line, char *labels, double *le)
 {
 	while (*p != '}') {
-		size_t n = strcspn(p, "=");
+		size_t n = strcspn(p, "="), len;
 		const char *value = p + n + 2, *end;
 
 		expect(is_name(p, n) && p[n] == '=' && p[n + 1] == '"', line, "a label");
-		end = strchr(value, '"');
-		expect(end && !memchr(value, '\\', (size_t)(end - value)), line, "a label's value");
+		len = strcspn(value, "\"\\\n");
+		end = value + len;
+		expect(*end == '"', line, "a label's value");
 		if (n == 2 && memcmp(p, "le", 2) == 0)
 			*le = strtod(value, NULL);
 		else

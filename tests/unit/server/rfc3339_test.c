@@ -51,6 +51,8 @@ static void fractions(void **state)
 	assert_true(rfc3339_format(text, -1, 999999999));
 	assert_string_equal(text, "1969-12-31T23:59:59.999999999Z");
 	assert_false(rfc3339_format(text, 253402300800, 0));
+	assert_false(rfc3339_format(text, INT64_MAX, 0));
+	assert_false(rfc3339_format(text, INT64_MIN, 0));
 	assert_false(rfc3339_format(text, 0, -1));
 	assert_true(parses("1970-01-01T00:00:00.1z", &s, &n));
 	assert_int_equal(n, 100000000);
