@@ -46,10 +46,13 @@ void buffer_ch(struct buffer *b, char c)
 
 void buffer_u64(struct buffer *b, uint64_t v)
 {
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%" PRIu64, v);
+	char text[20];
+	size_t at = sizeof(text);
 
-	buffer_add(b, text, (size_t)n);
+	do
+		text[--at] = (char)('0' + v % 10);
+	while (v /= 10);
+	buffer_add(b, text + at, sizeof(text) - at);
 }
 
 void buffer_i64(struct buffer *b, int64_t v)

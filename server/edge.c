@@ -18,7 +18,7 @@ enum err edge_parse(const char *list, struct edge *out)
 	return ERR_OK;
 }
 
-static bool is_trusted(const struct edge *e, const struct ip_addr *ip)
+bool edge_trusts(const struct edge *e, const struct ip_addr *ip)
 {
 	for (size_t i = 0; i < e->n; i++)
 		if (prefix_contains(&e->trusted[i], ip))
@@ -56,7 +56,7 @@ static bool from_forwarded(const struct edge *e, const char *list, struct ip_add
 			start--;
 		if (!read_address(list + start, end - start, out))
 			return false;
-		if (!is_trusted(e, out))
+		if (!edge_trusts(e, out))
 			return true;
 		end = start ? start - 1 : 0;
 	}
@@ -68,7 +68,7 @@ struct ip_addr edge_client(const struct edge *e, const struct ip_addr *peer,
 {
 	struct ip_addr none = { IP_NONE, { 0 } }, ip;
 
-	if (!is_trusted(e, peer))
+	if (!edge_trusts(e, peer))
 		return none;
 	if (*q->cf_ip && read_address(q->cf_ip, strlen(q->cf_ip), &ip))
 		return ip;

@@ -9,156 +9,31 @@
 #include "base/addr.h"
 
 /* A header that is kept. JOIN: repeated ones are joined with commas; else they are an error. */
-struct kept {
+struct http_field {
 	const char *name;
+	size_t name_len;
 	size_t offset, cap;
 	bool join;
 };
 
-#define KEPT(name, field, join) \
-	{ name, offsetof(struct http_request, field), sizeof(((struct http_request *)0)->field), \
-	  join }
+#define FIELD(name, field, join) \
+	{ name, sizeof(name) - 1, offsetof(struct http_request, field), \
+	  sizeof(((struct http_request *)0)->field), join }
 
-static const struct kept kept_headers[] = {
-	KEPT("host", host, false),
-	KEPT("content-type", content_type, false),
-	KEPT("content-encoding", content_encoding, false),
-	KEPT("connect-timeout-ms", timeout_ms, false),
-	KEPT("grpc-timeout", grpc_timeout, false),
-	KEPT("grpc-encoding", grpc_encoding, false),
-	KEPT("accept-encoding", accept_encoding, true),
-	KEPT("connect-protocol-version", connect_version, false),
-	KEPT("cf-connecting-ip", cf_ip, false),
-	KEPT("x-real-ip", real_ip, false),
-	KEPT("x-forwarded-for", forwarded, true),
+/* No name may be longer than struct http_reader's. */
+static const struct http_field fields[] = {
+	FIELD("host", host, false),
+	FIELD("content-type", content_type, false),
+	FIELD("content-encoding", content_encoding, false),
+	FIELD("connect-timeout-ms", timeout_ms, false),
+	FIELD("grpc-timeout", grpc_timeout, false),
+	FIELD("grpc-encoding", grpc_encoding, false),
+	FIELD("accept-encoding", accept_encoding, true),
+	FIELD("connect-protocol-version", connect_version, false),
+	FIELD("cf-connecting-ip", cf_ip, false),
+	FIELD("x-real-ip", real_ip, false),
+	FIELD("x-forwarded-for", forwarded, true),
 };
-
-struct http_reader {
-	http_parser parser;
-	struct http_request *request; /* NULL between requests */
-	unsigned bad_status;
-	bool complete;
-	bool expects;
-	/* The header being read. */
-	char name[32];
-	size_t name_len; /* larger than NAME when it is none of ours */
-	const struct kept *kept;
-	bool in_value;
-	bool expect_header;
-	char expect[16];
-	size_t value_len;
-	unsigned n_headers;
-	uint32_t seen; /* bit per kept header */
-};
-
-static int refuse(struct http_reader *r, unsigned status)
-{
-	r->bad_status = status;
-	return 1;
-}
-
-static int on_begin(http_parser *p)
-{
-	struct http_reader *r = p->data;
-
-	http_forget(r);
-	r->request = calloc(1, sizeof(*r->request));
-	r->complete = r->expects = r->in_value = r->expect_header = false;
-	r->name_len = r->value_len = 0;
-	r->n_headers = 0;
-	r->seen = 0;
-	r->kept = NULL;
-	r->expect[0] = '\0';
-	return r->request ? 0 : refuse(r, 503);
-}
-
-static int on_url(http_parser *p, const char *at, size_t n)
-{
-	struct http_reader *r = p->data;
-	size_t len = strlen(r->request->path);
-
-	if (n >= sizeof(r->request->path) - len)
-		return refuse(r, 414);
-	memcpy(r->request->path + len, at, n);
-	r->request->path[len + n] = '\0';
-	return memchr(at, '\0', n) ? refuse(r, 400) : 0;
-}
-
-static void begin_value(struct http_reader *r)
-{
-	r->in_value = true;
-	r->value_len = 0;
-	r->kept = NULL;
-	r->expect_header = false;
-	if (r->name_len >= sizeof(r->name))
-		return;
-	r->name[r->name_len] = '\0';
-	r->expect_header = strcasecmp(r->name, "expect") == 0;
-	for (size_t i = 0; i < ARRAY_LEN(kept_headers); i++)
-		if (strcasecmp(r->name, kept_headers[i].name) == 0)
-			r->kept = &kept_headers[i];
-}
-
-static int on_field(http_parser *p, const char *at, size_t n)
-{
-	struct http_reader *r = p->data;
-
-	if (r->in_value || r->n_headers == 0) {
-		if (++r->n_headers > HTTP_HEADERS_MAX)
-			return refuse(r, 431);
-		r->in_value = false;
-		r->name_len = 0;
-	}
-	if (r->name_len + n < sizeof(r->name))
-		memcpy(r->name + r->name_len, at, n);
-	r->name_len += n;
-	return 0;
-}
-
-/* Where the value of the kept header stands in the request; a repeated one that may be joined goes
- * on behind the first. NULL when it may not be repeated. */
-static char *value_start(struct http_reader *r)
-{
-	unsigned bit = 1U << (r->kept - kept_headers);
-	char *value = (char *)r->request + r->kept->offset;
-
-	if (!(r->seen & bit)) {
-		r->seen |= bit;
-		return value;
-	}
-	if (!r->kept->join || strlen(value) + 2 > r->kept->cap)
-		return NULL;
-	value[strlen(value) + 1] = '\0';
-	value[strlen(value)] = ',';
-	return value;
-}
-
-static int on_value(http_parser *p, const char *at, size_t n)
-{
-	struct http_reader *r = p->data;
-	bool first = !r->in_value;
-	char *value;
-	size_t len;
-
-	if (first)
-		begin_value(r);
-	if (r->expect_header && r->value_len + n < sizeof(r->expect)) {
-		memcpy(r->expect + r->value_len, at, n);
-		r->value_len += n;
-		r->expect[r->value_len] = '\0';
-	}
-	if (!r->kept)
-		return 0;
-	value = (char *)r->request + r->kept->offset;
-	if (first && !value_start(r))
-		return refuse(r, 400);
-	len = strlen(value);
-	if (n >= r->kept->cap - len)
-		return refuse(r, 431);
-	memcpy(value + len, at, n);
-	value[len + n] = '\0';
-	return 0;
-}
 
 /* RFC 9110 section 7.2: uri-host [":" port]. Leaves the bare host in HOST. */
 static bool valid_host(char *host)
@@ -194,8 +69,8 @@ static const char *normalize_target(char *path)
 {
 	char *slash, *query;
 
-	if (strncasecmp(path, "http://", 7) == 0) {
-		slash = strchr(path + 7, '/');
+	if (strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0) {
+		slash = strchr(path + 8, '/');
 		if (slash)
 			memmove(path, slash, strlen(slash) + 1);
 		else
@@ -208,17 +83,194 @@ static const char *normalize_target(char *path)
 	return query + 1;
 }
 
+struct http_request *http_request_new(void)
+{
+	struct http_request *q = malloc(sizeof(*q));
+
+	if (!q)
+		return NULL;
+	/* The strings are set to "" one by one: clearing all their room would cost more than
+	 * reading a request does. */
+	q->method[0] = q->path[0] = '\0';
+	q->query = q->path;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		((char *)q)[fields[i].offset] = '\0';
+	q->http2 = q->keep_alive = q->expects_continue = false;
+	q->body = (struct buffer){ 0 };
+	q->seen = 0;
+	return q;
+}
+
+void http_request_free(struct http_request *q)
+{
+	if (!q)
+		return;
+	buffer_free(&q->body);
+	free(q);
+}
+
+unsigned http_add_target(struct http_request *q, const char *p, size_t n)
+{
+	size_t len = strlen(q->path);
+
+	if (n >= sizeof(q->path) - len)
+		return 414;
+	memcpy(q->path + len, p, n);
+	q->path[len + n] = '\0';
+	return memchr(p, '\0', n) ? 400 : 0;
+}
+
+const struct http_field *http_field_find(const char *name, size_t n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		if (n == fields[i].name_len && strncasecmp(name, fields[i].name, n) == 0)
+			return &fields[i];
+	return NULL;
+}
+
+bool http_field_seen(const struct http_request *q, const struct http_field *f)
+{
+	return q->seen & 1U << (f - fields);
+}
+
+unsigned http_field_add(struct http_request *q, const struct http_field *f, bool first,
+                        const char *p, size_t n)
+{
+	char *value = (char *)q + f->offset;
+	size_t len = strlen(value);
+
+	if (first && http_field_seen(q, f)) {
+		if (!f->join || len + 2 > f->cap)
+			return 400;
+		value[len++] = ',';
+		value[len] = '\0';
+	}
+	q->seen |= 1U << (f - fields);
+	if (n >= f->cap - len)
+		return 431;
+	memcpy(value + len, p, n);
+	value[len + n] = '\0';
+	return 0;
+}
+
+unsigned http_head_complete(struct http_request *q, bool host_required)
+{
+	q->query = normalize_target(q->path);
+	if (http_field_seen(q, &fields[0]) ? !valid_host(q->host) : host_required)
+		return 400;
+	return 0;
+}
+
+unsigned http_add_body(struct http_request *q, const char *p, size_t n)
+{
+	if (n > HTTP_BODY_MAX - q->body.len)
+		return 413;
+	buffer_add(&q->body, p, n);
+	return q->body.failed ? 503 : 0;
+}
+
+struct http_reader {
+	http_parser parser;
+	struct http_request *request; /* NULL between requests */
+	unsigned bad_status;
+	bool complete;
+	bool expects;
+	/* The header being read. */
+	char name[32];
+	size_t name_len; /* larger than NAME when it is none of ours */
+	const struct http_field *field;
+	bool in_value;
+	bool expect_header;
+	char expect[16];
+	size_t value_len;
+	unsigned n_headers;
+};
+
+static int refuse(struct http_reader *r, unsigned status)
+{
+	r->bad_status = status;
+	return 1;
+}
+
+static int on_begin(http_parser *p)
+{
+	struct http_reader *r = p->data;
+
+	http_forget(r);
+	r->request = http_request_new();
+	r->complete = r->expects = r->in_value = r->expect_header = false;
+	r->name_len = r->value_len = 0;
+	r->n_headers = 0;
+	r->field = NULL;
+	r->expect[0] = '\0';
+	return r->request ? 0 : refuse(r, 503);
+}
+
+static int on_url(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+	unsigned status = http_add_target(r->request, at, n);
+
+	return status ? refuse(r, status) : 0;
+}
+
+static void begin_value(struct http_reader *r)
+{
+	r->in_value = true;
+	r->value_len = 0;
+	r->field = NULL;
+	r->expect_header = false;
+	if (r->name_len >= sizeof(r->name))
+		return;
+	r->name[r->name_len] = '\0';
+	r->expect_header = strcasecmp(r->name, "expect") == 0;
+	r->field = http_field_find(r->name, r->name_len);
+}
+
+static int on_field(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+
+	if (r->in_value || r->n_headers == 0) {
+		if (++r->n_headers > HTTP_HEADERS_MAX)
+			return refuse(r, 431);
+		r->in_value = false;
+		r->name_len = 0;
+	}
+	if (r->name_len + n < sizeof(r->name))
+		memcpy(r->name + r->name_len, at, n);
+	r->name_len += n;
+	return 0;
+}
+
+static int on_value(http_parser *p, const char *at, size_t n)
+{
+	struct http_reader *r = p->data;
+	bool first = !r->in_value;
+	unsigned status;
+
+	if (first)
+		begin_value(r);
+	if (r->expect_header && r->value_len + n < sizeof(r->expect)) {
+		memcpy(r->expect + r->value_len, at, n);
+		r->value_len += n;
+		r->expect[r->value_len] = '\0';
+	}
+	status = r->field ? http_field_add(r->request, r->field, first, at, n) : 0;
+	return status ? refuse(r, status) : 0;
+}
+
 static int on_headers(http_parser *p)
 {
 	struct http_reader *r = p->data;
 	struct http_request *q = r->request;
-	bool has_host = r->seen & 1;
-
-	q->query = normalize_target(q->path);
-	strncpy(q->method, http_method_str((enum http_method)p->method), sizeof(q->method) - 1);
 	/* RFC 9112 section 3.2: 1.1 requires exactly one valid Host. */
-	if (has_host ? !valid_host(q->host) : p->http_major == 1 && p->http_minor >= 1) {
-		refuse(r, 400);
+	unsigned status = http_head_complete(q, p->http_major == 1 && p->http_minor >= 1);
+
+	strncpy(q->method, http_method_str((enum http_method)p->method), sizeof(q->method) - 1);
+	q->method[sizeof(q->method) - 1] = '\0';
+	if (status) {
+		refuse(r, status);
 		return -1;
 	}
 	if (p->http_major != 1) {
@@ -231,6 +283,7 @@ static int on_headers(http_parser *p)
 	}
 	q->keep_alive = http_should_keep_alive(p) != 0;
 	r->expects = strcasecmp(r->expect, "100-continue") == 0 && p->http_minor >= 1;
+	q->expects_continue = r->expects;
 	/* An offer to upgrade may be ignored (RFC 9110 section 7.8), and is. */
 	p->upgrade = 0;
 	if (r->expects)
@@ -249,11 +302,9 @@ static int on_chunk(http_parser *p)
 static int on_body(http_parser *p, const char *at, size_t n)
 {
 	struct http_reader *r = p->data;
+	unsigned status = http_add_body(r->request, at, n);
 
-	if (n > HTTP_BODY_MAX - r->request->body.len)
-		return refuse(r, 413);
-	buffer_add(&r->request->body, at, n);
-	return r->request->body.failed ? refuse(r, 503) : 0;
+	return status ? refuse(r, status) : 0;
 }
 
 static int on_complete(http_parser *p)
@@ -290,10 +341,7 @@ struct http_reader *http_reader_new(void)
 
 void http_forget(struct http_reader *r)
 {
-	if (!r->request)
-		return;
-	buffer_free(&r->request->body);
-	free(r->request);
+	http_request_free(r->request);
 	r->request = NULL;
 }
 

@@ -1,5 +1,5 @@
-/* HTTP requests, and the reader of HTTP/1.1 ones (RFC 9112), which is incremental. The parser behind
- * it is this file's secret. */
+/* HTTP requests, however they come, and the reader of HTTP/1.1 ones (RFC 9112), which is incremental.
+ * The parser behind it is this file's secret. */
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
@@ -30,7 +30,28 @@ struct http_request {
 	bool keep_alive; /* HTTP/1.1 */
 	bool expects_continue;
 	struct buffer body;
+	uint32_t seen; /* which of the kept headers were there: http.c's */
 };
+
+/* What the versions of HTTP share: a request is put together from its parts. Functions that return
+ * an unsigned return 0, or the status that refuses the request. */
+
+/* NULL: out of memory. */
+struct http_request *http_request_new(void);
+void http_request_free(struct http_request *q);
+/* Appends to the target. */
+unsigned http_add_target(struct http_request *q, const char *p, size_t n);
+struct http_field;
+/* Which of the kept headers NAME is, in upper or lower case; NULL when it is none. */
+const struct http_field *http_field_find(const char *name, size_t n);
+/* Whether there was one already. */
+bool http_field_seen(const struct http_request *q, const struct http_field *f);
+/* Appends to the header's value. FIRST: a new header begins with it. */
+unsigned http_field_add(struct http_request *q, const struct http_field *f, bool first,
+                        const char *p, size_t n);
+/* Target and headers are complete. */
+unsigned http_head_complete(struct http_request *q, bool host_required);
+unsigned http_add_body(struct http_request *q, const char *p, size_t n);
 
 enum http_event {
 	HTTP_MORE,     /* all input is consumed and the request is not complete */

@@ -1,163 +1,59 @@
-#include "server/web.h"
+/* Accepting, and what is common to all connections. */
+#include "server/web_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "linux/entropy.h"
 #include "server/sockaddr.h"
 
-enum conn_state {
-	CONN_READING,   /* a request, or between requests */
-	CONN_WAITING,   /* for the host's answer */
-	CONN_WRITING,   /* an answer that the socket did not take at once */
-	CONN_LINGERING, /* our side is shut; the client's rest is read and dropped, because closing
-	                 * with unread data would reset the connection and our answer with it */
-	CONN_CLOSING
-};
+#define BACKLOG            4096
+#define ACCEPTS_PER_TURN   256  /* then those that are there have their turn */
+#define ACCEPT_AGAIN_MS    100  /* after accept(2) lacked descriptors or memory */
+#define SLOW_MS            3000 /* a request that is younger is not evicted */
+#define OWN_IDLE_LOOKED_AT 512  /* for one of the same source */
+#define SCRATCH_CAP_MAX    131072
 
-struct exchange {
-	uv_tcp_t tcp;
-	uv_timer_t timer;
-	uv_write_t write;
-	uv_shutdown_t shutdown;
-	struct web *web;
-	struct http_reader *reader;
-	struct ip_addr peer;
-	enum conn_state state;
-	bool keep_alive;
-	bool head_only;
-	bool eof;      /* the client will send no more */
-	bool feeding;  /* feed() is on the stack */
-	bool paused;   /* we stopped reading */
-	int handles;   /* not yet closed */
-	void *call;
-	struct buffer pending;
-	struct buffer out;
-	struct exchange *prev, *next;
-};
+/* --- exchanges ------------------------------------------------------------------------------ */
 
-struct web {
-	uv_loop_t *loop;
-	struct web_host host;
-	uv_tcp_t listener;
-	bool listening, stopping;
-	size_t max, n;
-	struct exchange *conns;
-	char read_buf[65536];
-	time_t date_of;
-	char date[48];
-};
-
-/* Legal moves; closing is possible from everywhere. */
-static void set_state(struct exchange *c, enum conn_state to)
+struct ip_addr exchange_peer(const struct exchange *x)
 {
-	static const uint8_t next[] = {
-		[CONN_READING] = 1 << CONN_WAITING | 1 << CONN_WRITING | 1 << CONN_LINGERING,
-		[CONN_WAITING] = 1 << CONN_WRITING,
-		[CONN_WRITING] = 1 << CONN_READING | 1 << CONN_LINGERING,
-		[CONN_LINGERING] = 0,
-		[CONN_CLOSING] = 0,
-	};
-
-	INVARIANT(to == CONN_CLOSING || next[c->state] & 1 << to);
-	c->state = to;
+	return x->conn->peer;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+const struct web *exchange_web(const struct exchange *x)
 {
-	struct exchange *c = handle->data;
-	struct web *w = c->web;
+	return x->conn->web;
+}
 
-	if (--c->handles)
+void web_wait(struct exchange *x, void *call)
+{
+	x->call = call;
+	x->conn->protocol->wait(x);
+}
+
+void web_respond(struct exchange *x, const struct response *r)
+{
+	struct response filled = *r;
+
+	x->call = NULL;
+	if (x->conn->state != CONN_OPEN)
 		return;
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		w->conns = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
-	w->n--;
-	http_reader_free(c->reader);
-	buffer_free(&c->pending);
-	buffer_free(&c->out);
-	free(c);
-}
-
-static void close_conn(struct exchange *c)
-{
-	void *call = c->call;
-
-	if (c->state == CONN_CLOSING)
-		return;
-	set_state(c, CONN_CLOSING);
-	c->call = NULL;
-	if (call)
-		(void)c->web->host.gone(c->web->host.ctx, call, true);
-	uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
-	uv_close((uv_handle_t *)&c->timer, on_handle_closed);
-}
-
-/* --- timeouts ------------------------------------------------------------------------------- */
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct exchange *c = timer->data;
-
-	if (c->state == CONN_READING && http_in_request(c->reader))
-		web_respond(c, &(struct response){ .status = 408, .close = true });
-	else
-		close_conn(c);
-}
-
-static void arm(struct exchange *c, uint64_t ms)
-{
-	uv_timer_start(&c->timer, on_timer, ms, 0);
-}
-
-/* --- writing -------------------------------------------------------------------------------- */
-
-static void resume(struct exchange *c);
-
-static void on_shutdown(uv_shutdown_t *req, int status)
-{
-	struct exchange *c = req->data;
-
-	if (status < 0 || c->eof)
-		close_conn(c);
-}
-
-/* The answer is out. */
-static void finish_answer(struct exchange *c)
-{
-	buffer_free(&c->out);
-	if (c->keep_alive && !c->eof && !c->web->stopping) {
-		set_state(c, CONN_READING);
-		arm(c, WEB_IDLE_MS);
-		resume(c);
-		return;
+	if (!filled.body && !filled.trailers[0].name) {
+		filled.body = http_reason(r->status);
+		filled.body_len = strlen(filled.body);
+		filled.content_type = "text/plain; charset=utf-8";
 	}
-	set_state(c, CONN_LINGERING);
-	arm(c, WEB_LINGER_MS);
-	c->shutdown.data = c;
-	if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown))
-		close_conn(c);
+	x->conn->protocol->respond(x, &filled);
 }
 
-static void on_written(uv_write_t *req, int status)
-{
-	struct exchange *c = req->data;
-
-	if (c->state == CONN_CLOSING)
-		return;
-	if (status < 0)
-		close_conn(c);
-	else
-		finish_answer(c);
-}
-
-static const char *date_now(struct web *w)
+const char *web_date(struct web *w)
 {
 	time_t now = time(NULL);
 	struct tm tm;
@@ -170,340 +66,347 @@ static const char *date_now(struct web *w)
 	return w->date;
 }
 
-static void write_head(struct exchange *c, const struct response *r)
+struct buffer *web_scratch(struct web *w)
 {
-	char head[256];
-	int n = snprintf(head, sizeof(head),
-	                 "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\n"
-	                 "Content-Length: %zu\r\nConnection: %s\r\n",
-	                 r->status, http_reason(r->status), date_now(c->web), r->content_type,
-	                 r->body_len, c->keep_alive ? "keep-alive" : "close");
-
-	INVARIANT(n > 0 && (size_t)n < sizeof(head));
-	buffer_add(&c->out, head, (size_t)n);
-	for (size_t i = 0; i < RESPONSE_HEADERS_MAX && r->headers[i].name; i++) {
-		buffer_str(&c->out, r->headers[i].name);
-		buffer_str(&c->out, ": ");
-		buffer_str(&c->out, r->headers[i].value);
-		buffer_str(&c->out, "\r\n");
-	}
-	buffer_str(&c->out, "\r\n");
+	if (w->scratch.failed || w->scratch.cap > SCRATCH_CAP_MAX)
+		buffer_free(&w->scratch);
+	w->scratch.len = 0;
+	return &w->scratch;
 }
 
-void web_respond(struct exchange *c, const struct response *r)
-{
-	struct response filled = *r;
-	uv_buf_t buf;
-	int n;
+/* --- room ----------------------------------------------------------------------------------- */
 
-	if (c->state == CONN_CLOSING)
-		return;
-	if (!filled.body) {
-		filled.body = http_reason(r->status);
-		filled.body_len = strlen(filled.body);
-		filled.content_type = "text/plain; charset=utf-8";
-	}
-	c->call = NULL;
-	c->keep_alive = c->keep_alive && !r->close && !c->web->stopping;
-	set_state(c, CONN_WRITING);
-	write_head(c, &filled);
-	if (!c->head_only)
-		buffer_add(&c->out, filled.body, filled.body_len);
-	if (c->out.failed) {
-		close_conn(c);
-		return;
-	}
-	buf = uv_buf_init(c->out.p, (unsigned)c->out.len);
-	n = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
-	if (n == (int)c->out.len) {
-		finish_answer(c);
-		return;
-	}
-	if (n > 0)
-		buf = uv_buf_init(c->out.p + n, (unsigned)(c->out.len - (size_t)n));
-	arm(c, WEB_WRITE_MS);
-	c->write.data = c;
-	if ((n < 0 && n != UV_EAGAIN) ||
-	    uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written))
-		close_conn(c);
+static void evict(struct web *w, struct conn *c)
+{
+	w->counts.evicted++;
+	conn_close(c);
 }
 
-void web_wait(struct exchange *c, void *call)
+static struct conn *conn_of(struct deadline *d)
 {
-	c->call = call;
-	set_state(c, CONN_WAITING);
-	uv_timer_stop(&c->timer);
+	return d ? CONTAINER_OF(d, struct conn, deadline) : NULL;
 }
 
-struct ip_addr exchange_peer(const struct exchange *c)
+/* An idle connection of the same source makes room. */
+static bool evict_of_source(struct web *w, const struct source *source)
 {
-	return c->peer;
-}
+	struct deadline *d = deadline_oldest(&w->deadlines, DEADLINE_IDLE);
 
-const struct web *exchange_web(const struct exchange *c)
-{
-	return c->web;
-}
-
-/* --- reading -------------------------------------------------------------------------------- */
-
-static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
-{
-	struct exchange *c = handle->data;
-
-	(void)size;
-	/* One buffer for all: what is read is consumed or copied before the next read. */
-	*buf = uv_buf_init(c->web->read_buf, sizeof(c->web->read_buf));
-}
-
-static void take_request(struct exchange *c)
-{
-	const struct http_request *q = http_request(c->reader);
-
-	c->keep_alive = q->keep_alive;
-	c->head_only = strcmp(q->method, "HEAD") == 0;
-	c->web->host.request(c->web->host.ctx, c, q);
-	http_forget(c->reader);
-}
-
-static void send_continue(struct exchange *c)
-{
-	static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-	uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
-
-	/* If the socket takes no 25 bytes, the client goes on after a while without them. */
-	(void)uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
-}
-
-/* Keeps what a client sent ahead; reading stops when that is too much. */
-static void keep(struct exchange *c, const char *p, size_t n)
-{
-	buffer_add(&c->pending, p, n);
-	if (c->pending.failed) {
-		close_conn(c);
-	} else if (c->pending.len >= WEB_PENDING_MAX && !c->paused) {
-		uv_read_stop((uv_stream_t *)&c->tcp);
-		c->paused = true;
-	}
-}
-
-static void feed(struct exchange *c, const char *p, size_t n)
-{
-	c->feeding = true;
-	while (n && c->state == CONN_READING) {
-		bool fresh = !http_in_request(c->reader);
-		size_t used;
-		enum http_event event = http_feed(c->reader, p, n, &used);
-
-		p += used;
-		n -= used;
-		if (fresh && http_in_request(c->reader))
-			arm(c, WEB_REQUEST_MS);
-		if (event == HTTP_COMPLETE) {
-			take_request(c);
-		} else if (event == HTTP_EXPECTS) {
-			send_continue(c);
-		} else if (event == HTTP_BAD) {
-			c->head_only = false;
-			web_respond(c, &(struct response){
-				.status = http_bad_status(c->reader), .close = true });
+	for (size_t i = 0; d && i < OWN_IDLE_LOOKED_AT; i++, d = d->next) {
+		if (conn_of(d)->source == source) {
+			evict(w, conn_of(d));
+			return true;
 		}
 	}
-	c->feeding = false;
-	if (n && (c->state == CONN_WAITING || c->state == CONN_WRITING))
-		keep(c, p, n);
+	return false;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
-
-/* Goes on with what was sent ahead, unless feed() itself will. */
-static void resume(struct exchange *c)
+/* Makes room for one: the longest idle connection, or the slowest of those that send a request or
+ * do not take their answer. */
+static bool evict_any(struct web *w)
 {
-	struct buffer ahead = c->pending;
+	static const enum deadline_class slow[] = {
+		DEADLINE_LINGER, DEADLINE_HANDSHAKE, DEADLINE_REQUEST,
+	};
+	static const uint64_t ms[] = { WEB_LINGER_MS, WEB_HANDSHAKE_MS, WEB_REQUEST_MS };
+	struct deadline *d = deadline_oldest(&w->deadlines, DEADLINE_IDLE);
+	uint64_t now = uv_now(w->loop);
 
-	if (c->feeding)
-		return;
-	c->pending = (struct buffer){ 0 };
-	if (c->paused) {
-		c->paused = false;
-		uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+	for (size_t i = 0; !d && i < ARRAY_LEN(slow); i++) {
+		d = deadline_oldest(&w->deadlines, slow[i]);
+		/* Honest clients need so long only where the network is in trouble. */
+		if (d && d->at_ms - ms[i] + SLOW_MS > now && slow[i] != DEADLINE_LINGER)
+			d = NULL;
 	}
-	if (ahead.len)
-		feed(c, ahead.p, ahead.len);
-	buffer_free(&ahead);
+	if (!d)
+		return false;
+	evict(w, conn_of(d));
+	return true;
 }
 
-static void on_end(struct exchange *c, bool reset)
+static bool is_exempt(const struct web *w, const struct ip_addr *peer)
 {
-	c->eof = true;
-	if (!reset && c->state == CONN_WRITING)
-		return;
-	/* A client that has only shut its side may still read an answer that is already on its way;
-	 * one that would have to be waited for is given up. */
-	if (!reset && c->state == CONN_WAITING && !c->web->host.gone(c->web->host.ctx, c->call, false))
-		return;
-	if (!reset && c->state == CONN_WAITING)
-		c->call = NULL;
-	close_conn(c);
+	return ip_is_loopback(peer) || edge_trusts(&w->proxies, peer);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+/* Whether there is room for one more of SOURCE, or could be made. */
+static bool make_room(struct web *w, const struct source *source)
 {
-	struct exchange *c = stream->data;
+	bool nearly_full = w->open >= w->max - w->max / 8;
 
-	if (n < 0) {
-		on_end(c, n != UV_EOF);
-		return;
-	}
-	if (n == 0 || c->state == CONN_LINGERING || c->state == CONN_CLOSING)
-		return;
-	if (c->state == CONN_READING)
-		feed(c, buf->base, (size_t)n);
-	else
-		keep(c, buf->base, (size_t)n);
+	if (source && nearly_full && source->n > w->share)
+		return evict_of_source(w, source);
+	return w->open < w->max || evict_any(w);
 }
 
 /* --- accepting ------------------------------------------------------------------------------ */
 
-static void free_handle(uv_handle_t *handle)
+static void welcome(struct web *w, int fd, const struct ip_addr *peer)
 {
-	free(handle);
-}
+	struct source *source = NULL;
+	bool exempt = is_exempt(w, peer);
 
-/* Takes a connection off the queue only to close it. */
-static void turn_away(struct web *w)
-{
-	uv_tcp_t *tcp = malloc(sizeof(*tcp));
-
-	if (!tcp)
-		return;
-	uv_tcp_init(w->loop, tcp);
-	(void)uv_accept((uv_stream_t *)&w->listener, (uv_stream_t *)tcp);
-	uv_close((uv_handle_t *)tcp, free_handle);
-}
-
-static void start_conn(struct web *w, struct exchange *c)
-{
-	struct sockaddr_storage ss;
-	struct endpoint peer = { .port = 0 };
-	int len = sizeof(ss);
-
-	c->web = w;
-	uv_tcp_init(w->loop, &c->tcp);
-	uv_timer_init(w->loop, &c->timer);
-	c->tcp.data = c->timer.data = c;
-	c->handles = 2;
-	c->next = w->conns;
-	if (c->next)
-		c->next->prev = c;
-	w->conns = c;
-	w->n++;
-	if (uv_accept((uv_stream_t *)&w->listener, (uv_stream_t *)&c->tcp) ||
-	    uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&ss, &len) ||
-	    !endpoint_from_sockaddr(&ss, &peer) ||
-	    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read)) {
-		close_conn(c);
+	if (!exempt)
+		source = source_take(&w->sources, peer);
+	if ((!exempt && !source) || !make_room(w, source)) {
+		w->counts.refused++;
+		source_drop(&w->sources, source);
+		close(fd);
 		return;
 	}
-	c->peer = peer.ip;
-	uv_tcp_nodelay(&c->tcp, 1);
-	arm(c, WEB_IDLE_MS);
+	if (conn_new(w, fd, peer, source))
+		w->counts.accepted++;
+	else
+		w->counts.refused++;
 }
 
-static void on_connection(uv_stream_t *server, int status)
-{
-	struct web *w = server->data;
-	struct exchange *c;
+static void on_acceptable(uv_poll_t *poll, int status, int events);
 
-	if (status < 0)
-		return;
-	c = w->n < w->max ? calloc(1, sizeof(*c)) : NULL;
-	if (c)
-		c->reader = http_reader_new();
-	if (!c || !c->reader) {
-		free(c);
-		turn_away(w);
-		return;
+static void watch_listeners(struct web *w, bool on)
+{
+	for (size_t i = 0; i < w->n_listeners; i++) {
+		if (on)
+			uv_poll_start(&w->listeners[i].poll, UV_READABLE, on_acceptable);
+		else
+			uv_poll_stop(&w->listeners[i].poll);
 	}
-	start_conn(w, c);
 }
 
-struct web *web_new(uv_loop_t *loop, const struct web_host *host, size_t max)
+static void on_accept_again(uv_timer_t *timer)
 {
-	struct web *w = calloc(1, sizeof(*w));
-
-	if (!w)
-		return NULL;
-	w->loop = loop;
-	w->host = *host;
-	w->max = max;
-	return w;
+	watch_listeners(timer->data, true);
 }
 
-void web_free(struct web *w)
+/* Descriptors or memory are short. What waits in the backlog would wake the loop at once and
+ * again: so there is a pause, unless an idle connection can give up its descriptor. */
+static void accept_failed(struct web *w)
 {
-	INVARIANT(!w || w->n == 0);
-	free(w);
+	w->counts.accept_errors++;
+	if (evict_any(w))
+		return;
+	watch_listeners(w, false);
+	uv_timer_start(&w->accept_again, on_accept_again, ACCEPT_AGAIN_MS, 0);
 }
 
-static int try_listen(struct web *w, const struct endpoint *at)
+static void on_acceptable(uv_poll_t *poll, int status, int events)
+{
+	struct listener *l = poll->data;
+	struct sockaddr_storage ss;
+	struct endpoint peer;
+
+	(void)events;
+	for (size_t i = 0; status == 0 && i < ACCEPTS_PER_TURN; i++) {
+		socklen_t len = sizeof(ss);
+		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0 && endpoint_from_sockaddr(&ss, &peer)) {
+			welcome(l->web, fd, &peer.ip);
+			continue;
+		}
+		if (fd >= 0)
+			close(fd);
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return;
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			accept_failed(l->web);
+			return;
+		}
+		/* Else the connection had an error of its own (accept(2)), and is gone. */
+	}
+}
+
+static int open_socket(const struct endpoint *at)
 {
 	struct sockaddr_storage ss;
+	socklen_t len = sockaddr_from_endpoint(at, &ss);
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0;
 	int e;
 
-	(void)sockaddr_from_endpoint(at, &ss);
-	e = uv_tcp_init(w->loop, &w->listener);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    (ss.ss_family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off))) ||
+	    bind(fd, (struct sockaddr *)&ss, len) || listen(fd, BACKLOG)) {
+		e = -errno;
+		close(fd);
+		return e;
+	}
+	return fd;
+}
+
+static int check_listening(int fd)
+{
+	int listening = 0, type = 0;
+	socklen_t n = sizeof(listening), m = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &m))
+		return -errno;
+	return listening && type == SOCK_STREAM ? 0 : UV_EINVAL;
+}
+
+int web_listen_fd(struct web *w, int fd, struct endpoint *bound)
+{
+	struct listener *l = &w->listeners[w->n_listeners];
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int e = check_listening(fd), on = 1;
+
 	if (e)
 		return e;
-	w->listener.data = w;
-	w->listening = true;
-	e = uv_tcp_bind(&w->listener, (struct sockaddr *)&ss, 0);
-	return e ? e : uv_listen((uv_stream_t *)&w->listener, 4096, on_connection);
+	if (w->n_listeners == WEB_LISTENERS_MAX || w->stopping)
+		return UV_ENOSPC;
+	if (getsockname(fd, (struct sockaddr *)&ss, &len))
+		return -errno;
+	if (!endpoint_from_sockaddr(&ss, bound))
+		return UV_EINVAL;
+	/* What is accepted inherits it. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC))
+		return -errno;
+	e = uv_poll_init(w->loop, &l->poll, fd); /* makes it non-blocking, too */
+	if (e)
+		return e;
+	l->fd = fd;
+	l->web = w;
+	l->poll.data = l;
+	w->n_listeners++;
+	return uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
 }
 
 int web_listen(struct web *w, const struct endpoint *at, struct endpoint *bound)
 {
-	struct sockaddr_storage ss;
 	struct endpoint any4 = { ip_v4(0, 0, 0, 0), at->port, 0 };
-	int len = sizeof(ss);
-	int e = try_listen(w, at);
+	int fd = open_socket(at), e;
 
-	if ((e == UV_EAFNOSUPPORT || e == UV_EADDRNOTAVAIL || e == UV_EINVAL) &&
-	    at->ip.family == IP_V6 && ip_is_unspecified(&at->ip)) {
-		uv_close((uv_handle_t *)&w->listener, NULL);
-		uv_run(w->loop, UV_RUN_NOWAIT);
-		e = try_listen(w, &any4);
-	}
+	if ((fd == UV_EAFNOSUPPORT || fd == UV_EADDRNOTAVAIL || fd == UV_EINVAL) &&
+	    at->ip.family == IP_V6 && ip_is_unspecified(&at->ip))
+		fd = open_socket(&any4);
+	if (fd < 0)
+		return fd;
+	e = web_listen_fd(w, fd, bound);
 	if (e)
-		return e;
-	e = uv_tcp_getsockname(&w->listener, (struct sockaddr *)&ss, &len);
-	return e ? e : endpoint_from_sockaddr(&ss, bound) ? 0 : UV_EINVAL;
+		close(fd);
+	return e;
 }
 
-static void close_listener(struct web *w)
+/* --- beginning and end ---------------------------------------------------------------------- */
+
+struct web *web_new(uv_loop_t *loop, const struct web_host *host, size_t max)
 {
-	if (w->listening)
-		uv_close((uv_handle_t *)&w->listener, NULL);
-	w->listening = false;
+	static const uint64_t ms[DEADLINE_CLASSES] = {
+		[DEADLINE_HANDSHAKE] = WEB_HANDSHAKE_MS,
+		[DEADLINE_IDLE] = WEB_IDLE_MS,
+		[DEADLINE_REQUEST] = WEB_REQUEST_MS,
+		[DEADLINE_WRITE] = WEB_WRITE_MS,
+		[DEADLINE_LINGER] = WEB_LINGER_MS,
+		[DEADLINE_STREAM_REQUEST] = WEB_REQUEST_MS,
+		[DEADLINE_STREAM_WRITE] = WEB_WRITE_MS,
+	};
+	struct web *w = calloc(1, sizeof(*w));
+	uint64_t seed;
+
+	linux_rng.fill(linux_rng.ctx, &seed, sizeof(seed));
+	if (!w || sources_init(&w->sources, max, seed)) {
+		free(w);
+		return NULL;
+	}
+	w->loop = loop;
+	w->host = *host;
+	w->max = max;
+	w->share = max / 4;
+	deadlines_init(&w->deadlines, loop, ms);
+	uv_idle_init(loop, &w->turn);
+	uv_timer_init(loop, &w->accept_again);
+	w->turn.data = w->accept_again.data = w;
+	return w;
+}
+
+void web_limit_sources(struct web *w, size_t share, const struct edge *proxies)
+{
+	w->share = share;
+	w->proxies = *proxies;
+}
+
+void web_set_tls(struct web *w, struct tls_context *ctx)
+{
+	w->tls = ctx;
+}
+
+void web_free(struct web *w)
+{
+	if (!w)
+		return;
+	INVARIANT(w->n == 0 && w->finished);
+	sources_fini(&w->sources);
+	buffer_free(&w->scratch);
+	buffer_free(&w->frames);
+	buffer_free(&w->spare);
+	free(w);
+}
+
+/* When the last connection is gone, nothing of ours is left in the loop. */
+static void finish(struct web *w)
+{
+	if (!w->stopping || w->n || w->finished)
+		return;
+	w->finished = true;
+	deadlines_close(&w->deadlines, NULL);
+	uv_close((uv_handle_t *)&w->turn, NULL);
+	uv_close((uv_handle_t *)&w->accept_again, NULL);
+}
+
+void web_conn_gone(struct web *w, struct conn *c)
+{
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		w->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	w->n--;
+	finish(w);
+}
+
+static void stop_accepting(struct web *w)
+{
+	w->stopping = true;
+	uv_timer_stop(&w->accept_again);
+	for (size_t i = 0; i < w->n_listeners; i++) {
+		uv_close((uv_handle_t *)&w->listeners[i].poll, NULL);
+		close(w->listeners[i].fd);
+	}
+	w->n_listeners = 0;
 }
 
 void web_stop(struct web *w)
 {
-	close_listener(w);
-	w->stopping = true;
-	for (struct exchange *c = w->conns; c; c = c->next)
-		if (c->state == CONN_READING && !http_in_request(c->reader))
-			close_conn(c);
+	stop_accepting(w);
+	/* Closing only marks: memory goes when the loop says so. */
+	for (struct conn *c = w->conns; c; c = c->next) {
+		if (c->state == CONN_OPEN && c->protocol)
+			c->protocol->stop(c);
+		else if (c->state == CONN_OPEN)
+			conn_close(c);
+	}
+	finish(w);
 }
 
 void web_abort(struct web *w)
 {
-	close_listener(w);
-	for (struct exchange *c = w->conns; c; c = c->next)
-		close_conn(c);
+	stop_accepting(w);
+	for (struct conn *c = w->conns; c; c = c->next)
+		conn_close(c);
+	finish(w);
 }
 
 size_t web_connections(const struct web *w)
 {
 	return w->n;
+}
+
+const struct web_counts *web_counts(const struct web *w)
+{
+	return &w->counts;
 }
