@@ -158,6 +158,25 @@ static void write_rules(struct buffer *out, const struct registry_stats *s)
 	sample(out, probes, "_total{outcome=\"refused\"}", s->probes[PROBE_REFUSED]);
 }
 
+static void write_connections(struct buffer *out, const struct gauges *g)
+{
+	static const char dropped[] = "warren_connections_dropped";
+	const struct web_counts *w = &g->web;
+
+	gauge(out, "warren_connections", "", "Open HTTP connections.", g->connections);
+	counter(out, "warren_connections_accepted", "Connections taken.", w->accepted);
+	counter(out, "warren_accept_errors", "Connections that could not be taken.",
+	        w->accept_errors);
+	family(out, dropped, "counter", "", "Connections that the server ended, by why: there was no "
+	       "room for them, they made room for others, they were too slow, their TLS failed, or "
+	       "they abused HTTP/2.");
+	sample(out, dropped, "_total{reason=\"no_room\"}", w->refused);
+	sample(out, dropped, "_total{reason=\"made_room\"}", w->evicted);
+	sample(out, dropped, "_total{reason=\"slow\"}", w->late);
+	sample(out, dropped, "_total{reason=\"tls\"}", w->tls_failures);
+	sample(out, dropped, "_total{reason=\"abuse\"}", w->h2_abuses);
+}
+
 static void write_database(struct buffer *out, const struct metrics *m, const struct gauges *g)
 {
 	counter(out, "warren_commits", "Transactions committed.", m->commits);
@@ -200,7 +219,7 @@ void metrics_write(struct buffer *out, const struct metrics *m, const struct gau
 	gauge(out, "warren_colonies", "", "Colonies with a live lease.", g->colonies);
 	gauge(out, "warren_agents", "", "Agents with a live lease.", g->agents);
 	gauge(out, "warren_held_calls", "", "Long polls being held.", g->registry.held);
-	gauge(out, "warren_connections", "", "Open HTTP connections.", g->connections);
+	write_connections(out, g);
 	write_database(out, m, g);
 	write_process(out, g);
 	buffer_str(out, "# EOF\n");

@@ -6,6 +6,7 @@
 #include "server/buffer.h"
 #include "server/histogram.h"
 #include "server/process.h"
+#include "server/web.h"
 
 struct metrics {
 	uint64_t rpcs[RPC_METHOD_COUNT][STATUS_COUNT];
@@ -22,6 +23,7 @@ struct gauges {
 	struct wall_time started;
 	uint64_t colonies, agents, connections;
 	bool degraded;
+	struct web_counts web;
 	struct registry_stats registry;
 	struct process_info process;
 };

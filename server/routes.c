@@ -42,6 +42,7 @@ static void metrics(struct service *s, struct exchange *x)
 		g.colonies = g.agents = 0;
 	registry_stats(s->registry, &g.registry);
 	g.connections = web_connections(exchange_web(x));
+	g.web = *web_counts(exchange_web(x));
 	g.degraded = database_degraded(s->db, &reason);
 	process_read(&s->process, &g.process);
 	metrics_write(&body, &s->metrics, &g);
