@@ -46,7 +46,7 @@ void sha256(uint8_t out[static SHA256_LEN], struct span in);
 void hmac_sha256(uint8_t out[static SHA256_LEN], struct span key, struct span in);
 void hmac_sha1(uint8_t out[static 20], struct span key, struct span in);
 
-/* Ed25519 (RFC 8032), the pure kind. The seed is the private key: everything else follows from it. */
+/* Ed25519 (RFC 8032), the pure kind. The seed is the private key: all else follows from it. */
 void ed25519_public(uint8_t pub[static ED25519_PUBLIC_LEN],
                     const uint8_t seed[static ED25519_SEED_LEN]);
 void ed25519_sign(uint8_t sig[static ED25519_SIG_LEN], const uint8_t seed[static ED25519_SEED_LEN],

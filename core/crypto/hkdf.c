@@ -9,7 +9,7 @@ void hkdf_sha256(uint8_t *out, size_t len, struct span secret, struct span salt,
 	uint8_t n = 0;
 
 	INVARIANT(len <= sizeof(t) && info.len <= HKDF_INFO_MAX);
-	/* An absent salt is HashLen zeros (section 2.2), which HMAC cannot tell from an empty key. */
+	/* An absent salt is zeros (section 2.2), which HMAC cannot tell from an empty key. */
 	hmac_sha256(prk, salt, secret);
 	for (size_t at = 0; at < len; at += SHA256_LEN) {
 		if (info.len)

@@ -8,8 +8,8 @@
 #define HKDF_OUT_MAX  64
 #define HKDF_INFO_MAX 64
 
-/* Extracts from SECRET with SALT (may be empty) and expands with INFO to LEN bytes at OUT, which may
- * alias any input. LEN and INFO beyond their bounds are a mistake of the caller's. */
+/* Extracts from SECRET with SALT (may be empty) and expands with INFO to LEN bytes at OUT, which
+ * may alias any input. LEN and INFO beyond their bounds are a mistake of the caller's. */
 void hkdf_sha256(uint8_t *out, size_t len, struct span secret, struct span salt, struct span info);
 
 #endif

@@ -1,5 +1,5 @@
-/* CreateBootstrapToken (discovery.md 3.7) and RedeemBootstrapToken. A token is good for one use: it is
- * noted when it is issued, and the colony that it names has it checked and crossed off. */
+/* CreateBootstrapToken (discovery.md 3.7) and RedeemBootstrapToken. A token is good for one use: it
+ * is noted when it is issued, and the colony that it names has it checked and crossed off. */
 #include "registry/internal.h"
 
 /* The key to sign with; NULL, with the answer given, when there is none. */
@@ -59,7 +59,8 @@ void call_create_bootstrap_token(struct registry *r, const CreateBootstrapTokenR
 	jwt = TEXT_IN(a->jwt);
 	/* Only control characters, which take six each, can make ids too long. */
 	if (token_make(key, &claims, &jwt)) {
-		answer_error(r, STATUS_INVALID_ARGUMENT, "the ids are too long for a token", "", "");
+		answer_error(r, STATUS_INVALID_ARGUMENT, "the ids are too long for a token", "",
+		             "");
 		return;
 	}
 	if (!note(r, q, &jwt, expires_s * 1000))

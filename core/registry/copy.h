@@ -1,32 +1,26 @@
-/* Copies between messages that have fields of the same name, or of the same message. Only what is used
- * is copied: a registration may be 40 KB large and is mostly a few hundred bytes. */
+/* Copies between messages that have fields of the same name. Only what is used is copied: a
+ * registration may be 40 KB large and is mostly a few hundred bytes. */
 #ifndef REGISTRY_COPY_H
 #define REGISTRY_COPY_H
 
+#include "base/text.h"
 #include "rpc/messages.h"
 
-#define COPY_TEXT(dst, src) \
-	do { \
-		_Static_assert(sizeof(dst) == sizeof(src), "the same field"); \
-		memcpy((dst), (src), strlen(src) + 1); \
-	} while (0)
+/* A text field to another of at least its size. */
+#define COPY_TEXT(dst, src) INVARIANT(!str_copy((dst), sizeof(dst), (src)))
 
-/* Of the messages A and S: a list of texts. */
-#define COPY_TEXTS(a, s, list) \
-	do { \
-		(a)->list##_count = (s)->list##_count; \
-		for (pb_size_t i_ = 0; i_ < (s)->list##_count; i_++) \
-			COPY_TEXT((a)->list[i_], (s)->list[i_]); \
-	} while (0)
+/* Statements for a block, not for a branch: the lists of the messages A and S. */
+#define COPY_ENDPOINTS(a, s) \
+	(a)->endpoints_count = (s)->endpoints_count; \
+	for (pb_size_t i_ = 0; i_ < (s)->endpoints_count; i_++) \
+		COPY_TEXT((a)->endpoints[i_], (s)->endpoints[i_])
 
 #define COPY_METADATA(a, s) \
-	do { \
-		(a)->metadata_count = (s)->metadata_count; \
-		for (pb_size_t i_ = 0; i_ < (s)->metadata_count; i_++) { \
-			COPY_TEXT((a)->metadata[i_].key, (s)->metadata[i_].key); \
-			COPY_TEXT((a)->metadata[i_].value, (s)->metadata[i_].value); \
-		} \
-	} while (0)
+	(a)->metadata_count = (s)->metadata_count; \
+	for (pb_size_t i_ = 0; i_ < (s)->metadata_count; i_++) { \
+		COPY_TEXT((a)->metadata[i_].key, (s)->metadata[i_].key); \
+		COPY_TEXT((a)->metadata[i_].value, (s)->metadata[i_].value); \
+	}
 
 static inline void copy_public_endpoint(PublicEndpointInfo *a, const PublicEndpointInfo *s)
 {
@@ -44,12 +38,12 @@ static inline void copy_public_endpoint(PublicEndpointInfo *a, const PublicEndpo
 	do { \
 		COPY_TEXT((a)->mesh_id, (s)->mesh_id); \
 		COPY_TEXT((a)->pubkey, (s)->pubkey); \
-		COPY_TEXTS(a, s, endpoints); \
+		COPY_ENDPOINTS(a, s); \
 		COPY_TEXT((a)->mesh_ipv4, (s)->mesh_ipv4); \
 		COPY_TEXT((a)->mesh_ipv6, (s)->mesh_ipv6); \
 		(a)->connect_port = (s)->connect_port; \
 		(a)->public_port = (s)->public_port; \
-		COPY_METADATA(a, s); \
+		COPY_METADATA(a, s) \
 		(a)->has_public_endpoint = (s)->has_public_endpoint; \
 		if ((s)->has_public_endpoint) \
 			copy_public_endpoint(&(a)->public_endpoint, &(s)->public_endpoint); \
@@ -61,8 +55,8 @@ static inline void copy_public_endpoint(PublicEndpointInfo *a, const PublicEndpo
 		COPY_TEXT((a)->agent_id, (s)->agent_id); \
 		COPY_TEXT((a)->mesh_id, (s)->mesh_id); \
 		COPY_TEXT((a)->pubkey, (s)->pubkey); \
-		COPY_TEXTS(a, s, endpoints); \
-		COPY_METADATA(a, s); \
+		COPY_ENDPOINTS(a, s); \
+		COPY_METADATA(a, s) \
 	} while (0)
 
 #endif

@@ -1,5 +1,5 @@
-/* DeregisterColony and DeregisterAgent (warren-api.md, "Registration"): the end of a lease before its
- * time. */
+/* DeregisterColony and DeregisterAgent (warren-api.md, "Registration"): the end of a lease before
+ * its time. */
 #include "registry/internal.h"
 
 static bool end_lease(struct registry *r, const struct party *party, struct span token)

@@ -82,8 +82,8 @@ enum err store_get(struct registry *r, const struct party *p, bool with_record,
                    struct party_row *out) MUST_CHECK;
 /* Of the live agents of that name, in whatever mesh, the one that registered first; its record. */
 enum err store_find_agent(struct registry *r, const char *agent, struct party_row *out) MUST_CHECK;
-/* Inserts or replaces; the message is RECORD_LEN bytes of r->record. A new row must have been counted
- * with store_reserve before. */
+/* Inserts or replaces; the message is RECORD_LEN bytes of r->record. A new row must have been
+ * counted with store_reserve before. */
 enum err store_put(struct registry *r, const struct party *p,
                    const struct party_row *row) MUST_CHECK;
 /* Ends the lease of a row that is there: an owned colony stays, as its key's; others go. */

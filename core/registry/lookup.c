@@ -4,8 +4,9 @@
 #include "pb_decode.h"
 #include "registry/copy.h"
 
-/* Counting the living costs a walk through their index, and every colony asks for its server's health
- * before it registers: it is done once in so long, and what comes and goes is counted in between. */
+/* Counting the living costs a walk through their index, and every colony asks for its server's
+ * health before it registers: it is done once in so long, and what comes and goes is counted in
+ * between. */
 #define COUNT_EVERY_MS 1000
 
 /* The stored message of ROW. False, with the answer given, when it cannot be read. */

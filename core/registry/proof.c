@@ -20,7 +20,7 @@ static bool clock_fits(struct registry *r, int64_t time_s)
 	if (time_s >= now - REGISTRATION_PROOF_SKEW_S && time_s <= now + REGISTRATION_PROOF_SKEW_S)
 		return true;
 	text_i64(&t, now);
-	return refuse(r, "proof_time is more than 120 s away from this server's clock, which shows ",
+	return refuse(r, "proof_time is more than 120 s from this server's clock, which shows ",
 	              shown);
 }
 

@@ -39,7 +39,7 @@ static const char *const version_2[] = {
 	"UPDATE colonies SET due_at = expires_at",
 	"DROP INDEX colonies_by_expiry",
 	"CREATE INDEX colonies_by_due ON colonies (due_at, expires_at)",
-	/* Whether the lease was made with a proof, so that another cannot take the agent's place. */
+	/* Whether the lease was made with a proof: nobody else can take the agent's place. */
 	"ALTER TABLE agents ADD COLUMN proven INTEGER NOT NULL DEFAULT 0",
 	/* A renewal changes neither column, and so does not touch the index. */
 	"DROP INDEX agents_by_id",
@@ -70,7 +70,8 @@ static const char *const version_2[] = {
 	" agents INTEGER NOT NULL DEFAULT 0,"
 	" tokens INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
 	"CREATE INDEX meshes_empty ON meshes (mesh_id) WHERE agents <= 0 AND tokens <= 0",
-	"INSERT INTO meshes (mesh_id, agents) SELECT mesh_id, count(*) FROM agents GROUP BY mesh_id",
+	"INSERT INTO meshes (mesh_id, agents)"
+	" SELECT mesh_id, count(*) FROM agents GROUP BY mesh_id",
 	"CREATE TABLE totals ("
 	" name TEXT NOT NULL PRIMARY KEY,"
 	" n INTEGER NOT NULL) WITHOUT ROWID",

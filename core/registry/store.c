@@ -1,5 +1,5 @@
-/* Every statement about colonies, agents and tokens. Each carries the mesh id, but for those that are
- * about the whole server: sweep, counts, and the agent lookup of clients that send no mesh id. */
+/* Every statement about colonies, agents and tokens. Each carries the mesh id, but for those that
+ * are about the whole server: sweep, counts, and the agent lookup of clients without a mesh id. */
 #include "registry/internal.h"
 
 struct reading {
@@ -132,8 +132,8 @@ enum err store_end(struct registry *r, const struct party *p, const struct party
 
 	if (!p->agent && row_is_owned(r, row))
 		return sql_exec(&r->cfg.sql,
-		                "UPDATE colonies SET expires_at = 0, leases = x'',"
-		                " due_at = owned_until WHERE mesh_id = ?1",
+		                "UPDATE colonies SET expires_at = 0, leases = x''"
+		                " WHERE mesh_id = ?1",
 		                binds, 1, NULL, NULL);
 	if (!p->agent)
 		e = sql_exec(&r->cfg.sql, "DELETE" OF_COLONY, binds, 1, NULL, NULL);

@@ -124,7 +124,8 @@ static void open_registry(struct bench *b)
 void bench_open(struct bench *b)
 {
 	*b = (struct bench){ .seed = 1, .now = 5 * NS_PER_S, .wall = { 1800000000, 250000000 },
-	                     .allocations_left = -1, .statements_left = -1, .deadline_ns = TIME_NEVER,
+	                     .allocations_left = -1, .statements_left = -1,
+	                     .deadline_ns = TIME_NEVER,
 	                     .caller = { .host = "server.example" } };
 	b->rng = (struct rng){ fill, b };
 	b->alloc = (struct allocator){ allocate, release, b };

@@ -98,7 +98,7 @@ static enum status send_colony(struct stage *s, const struct attempt *a, struct 
 	SET(q->endpoints[0], "192.0.2.1:41580");
 	q->endpoints_count = 1;
 	q->proof.size = (pb_size_t)a->proof_len;
-	memcpy(q->proof.bytes, a->proof, a->proof_len);
+	memcpy(q->proof.bytes, a->proof, sizeof(a->proof));
 	q->proof_time = a->time_s;
 	assert_true(bench_call(&s->b, RPC_REGISTER_COLONY, q));
 	if (out && s->b.answer.code == STATUS_OK)
@@ -117,7 +117,7 @@ static enum status send_agent(struct stage *s, const struct attempt *a, struct t
 	SET(q->endpoints[0], "192.0.2.2:5000");
 	q->endpoints_count = 1;
 	q->proof.size = (pb_size_t)a->proof_len;
-	memcpy(q->proof.bytes, a->proof, a->proof_len);
+	memcpy(q->proof.bytes, a->proof, sizeof(a->proof));
 	q->proof_time = a->time_s;
 	assert_true(bench_call(&s->b, RPC_REGISTER_AGENT, q));
 	if (out && s->b.answer.code == STATUS_OK)
@@ -369,6 +369,29 @@ static void tokens_got_without_proof_end_with_the_first_proof(void **state)
 	assert_true(token_works(s, true, &holder));
 }
 
+static void a_lease_given_up_leaves_the_owner(void **state)
+{
+	struct stage *s = *state;
+	struct attempt a = prove(s, "m", NULL, &s->one);
+	struct token t;
+
+	assert_int_equal(send_colony(s, &a, &t), STATUS_OK);
+	assert_true(token_works(s, false, &t));
+	assert_false(token_works(s, false, &t));
+	assert_int_equal(bench_lookup(&s->b, "m"), STATUS_NOT_FOUND);
+	assert_int_equal(try(s, claim(s, "m", NULL, &s->one)), STATUS_PERMISSION_DENIED);
+	assert_int_equal(try(s, prove(s, "m", NULL, &s->two)), STATUS_PERMISSION_DENIED);
+	the_answer_says(s, "owned by another key");
+	bench_pass(&s->b, BENCH_TTL_S * 1000 + 30 * DAY_MS);
+	assert_int_equal(try(s, prove(s, "m", NULL, &s->one)), STATUS_OK);
+	assert_int_equal(bench_lookup(&s->b, "m"), STATUS_OK);
+	/* An agent owns nothing. */
+	a = prove(s, "m", "a", &s->one);
+	assert_int_equal(send_agent(s, &a, &t), STATUS_OK);
+	assert_true(token_works(s, true, &t));
+	assert_int_equal(try(s, claim(s, "m", "a", &s->two)), STATUS_OK);
+}
+
 static void tokens_end_with_their_key(void **state)
 {
 	struct stage *s = *state;
@@ -411,6 +434,7 @@ int main(void)
 		T(an_unproven_mesh_keeps_the_plain_rules),
 		T(a_proven_agent_keeps_its_place_for_its_lease),
 		T(tokens_got_without_proof_end_with_the_first_proof),
+		T(a_lease_given_up_leaves_the_owner),
 		T(tokens_end_with_their_key),
 		T(keys_are_checked_where_that_is_configured),
 	};

@@ -327,7 +327,7 @@ static void each_token_is_good_for_one_use(void **state)
 static void tokens_are_for_their_mesh_and_its_colony(void **state)
 {
 	struct stage *s = *state;
-	char jwt[2049];
+	char jwt[2049] = "";
 
 	assert_int_equal(create(s, "other", "a", jwt, sizeof(jwt)), STATUS_OK);
 	assert_int_equal(redeem(s, "m", jwt), STATUS_PERMISSION_DENIED);
@@ -347,7 +347,7 @@ static void tokens_are_for_their_mesh_and_its_colony(void **state)
 static void a_token_lives_for_a_minute(void **state)
 {
 	struct stage *s = *state;
-	char jwt[2049];
+	char jwt[2049] = "";
 
 	s->b.wall.ns = 0;
 	assert_int_equal(create(s, "m", "a", jwt, sizeof(jwt)), STATUS_OK);
@@ -367,7 +367,7 @@ static void a_token_lives_for_a_minute(void **state)
 static void tokens_are_stored_as_hashes_only(void **state)
 {
 	struct stage *s = *state;
-	char jwt[2049], query[4300];
+	char jwt[2049] = "", query[4300];
 
 	assert_int_equal(create(s, "m", "a", jwt, sizeof(jwt)), STATUS_OK);
 	assert_int_equal(bench_number(&s->b, "SELECT length(hash) FROM tokens"), 32);
@@ -404,7 +404,7 @@ static void the_longest_ids_fit_or_are_refused(void **state)
 static void a_mesh_has_so_many_at_once(void **state)
 {
 	struct stage *s = *state;
-	char jwt[2049];
+	char jwt[2049] = "";
 	char query[96];
 
 	assert_int_equal(create(s, "m", "a", jwt, sizeof(jwt)), STATUS_OK);
