@@ -52,8 +52,8 @@ static bool deny(struct registry *r, enum status code, const struct party *p, co
 	return false;
 }
 
-/* Split brain: two colonies must not serve one mesh. Only a lease that lives counts, or a dead colony
- * would block its own replacement; unless the mesh is owned, which only its key may take. */
+/* Split brain: two colonies must not serve one mesh. Only a lease that lives counts, or a dead
+ * colony would block its own replacement; unless the mesh is owned, which only its key may take. */
 static bool colony_may(struct registry *r, const struct registration *g)
 {
 	const struct party_row *row = &g->row;
@@ -74,7 +74,7 @@ static bool colony_may(struct registry *r, const struct registration *g)
 }
 
 /* Any key may take an agent's place, but for the lease of one that has proven its own. After that
- * lease it is free: an agent that was installed anew has another key, and must not wait for long. */
+ * lease it is free: an agent that was installed anew has another key, and must not wait long. */
 static bool agent_may(struct registry *r, const struct registration *g)
 {
 	const struct party_row *row = &g->row;
@@ -122,8 +122,8 @@ static void renew(struct registry *r, struct registration *g)
 	row->proven = g->proof.bytes.len > 0;
 	row->owned_until_ms = row->proven && !g->party.agent ? row->expires_ms + REGISTRY_OWNED_MS
 		: 0;
-	/* Tokens that others may hold end here: those of another key, and those that somebody got for
-	 * this key without proving it. */
+	/* Tokens that others may hold end here: those of another key, and those that somebody got
+	 * for this key without proving it. */
 	if (!row->renewed || (row->proven && !was_proven))
 		row->leases.len = 0;
 	lease_issue(&row->leases, r->cfg.rng, r->wall_ms, row->expires_ms, g->token);
