@@ -262,6 +262,7 @@ describe("the reachability probe", () => {
     let visits = 0;
     const listener = net.createServer((socket) => (visits++, socket.destroy()));
     await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
+    listener.unref();
     const { port } = listener.address(), meshId = unique("m");
     const { status, body } = await probe(`127.0.0.1:${port}`, from(uniqueAddress()), meshId);
     assert.equal(status, 200);

@@ -46,7 +46,7 @@ class Worker extends Client {
 
 export async function startWorker(options) {
   const built = process.env.WARREN_WORKER;
-  if (!built || !existsSync(built)) throw new Error(`WARREN_WORKER=${built}: run make worker first`);
+  if (!built || !existsSync(join(built, "dist"))) throw new Error(`WARREN_WORKER=${built}: run make worker first`);
   const worker = new Worker();
   worker.data = await mkdtemp(join(tmpdir(), "warren-acceptance-"));
   await worker.run(options);
