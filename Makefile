@@ -10,7 +10,7 @@ ctest = ctest --test-dir build/$(1) --output-on-failure -j $(JOBS)
 # clang's own freestanding headers: the wasm build sees no others.
 clang_include = $(shell clang -print-resource-dir)/include
 
-.PHONY: all help packages demo test test-asan test-clang lint fuzz soak bench wasm install clean
+.PHONY: all help packages demo test acceptance test-asan test-clang lint fuzz soak bench wasm install clean
 
 all: ## build/warren, optimised
 	@command -v cmake >/dev/null || { echo "cmake is missing: make packages" >&2; exit 1; }
@@ -35,6 +35,12 @@ test: ## everything that must hold before a change goes in
 	@$(MAKE) --no-print-directory test-clang
 	@$(MAKE) --no-print-directory lint
 	@echo "make test: everything passed"
+
+acceptance: ## the acceptance suite alone, on the binary and on the Worker
+	@tools/install-packages test
+	@$(MAKE) --no-print-directory worker
+	@$(call cmake,test)
+	@$(call ctest,asan) -L acceptance
 
 test-asan: ## unit, interoperability, acceptance and lab tests under ASan and UBSan
 	@$(call cmake,test)
