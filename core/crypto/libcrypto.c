@@ -60,11 +60,33 @@ void x25519_public(uint8_t pub[static X25519_LEN], const uint8_t secret[static X
 	EVP_PKEY_free(k);
 }
 
+/* A key that is good for derivation only. EVP_PKEY_new_raw_private_key would compute the public
+ * half, which costs as much as the derivation and has no part in it; so it is given one that is
+ * none. */
+static EVP_PKEY *derivation_key(const uint8_t secret[static X25519_LEN])
+{
+	uint8_t private[X25519_LEN], public[X25519_LEN] = { 0 };
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, private, X25519_LEN),
+		OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, public, X25519_LEN),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL);
+	EVP_PKEY *key = NULL;
+
+	memcpy(private, secret, sizeof(private));
+	REQUIRE(ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
+	        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) == 1);
+	EVP_PKEY_CTX_free(ctx);
+	wipe(private, sizeof(private));
+	return key;
+}
+
 enum err x25519(uint8_t out[static X25519_LEN], const uint8_t secret[static X25519_LEN],
                 const uint8_t pub[static X25519_LEN])
 {
 	size_t len = X25519_LEN;
-	EVP_PKEY *mine = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, X25519_LEN);
+	EVP_PKEY *mine = derivation_key(secret);
 	EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, pub, X25519_LEN);
 	EVP_PKEY_CTX *ctx = mine ? EVP_PKEY_CTX_new(mine, NULL) : NULL;
 	bool ok;

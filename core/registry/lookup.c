@@ -107,11 +107,12 @@ static enum err count_colonies(struct registry *r, uint64_t *out)
 
 static const char *server_key(struct registry *r)
 {
-	struct text t = TEXT_IN(r->server_key);
 	uint8_t public[X25519_LEN];
+	struct text t;
 
 	if (!r->cfg.server_secret || *r->server_key)
 		return r->server_key;
+	t = TEXT_IN(r->server_key);
 	x25519_public(public, r->cfg.server_secret);
 	text_base64(&t, public, sizeof(public));
 	return r->server_key;
