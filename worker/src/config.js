@@ -46,12 +46,17 @@ function tokenKey(k, name, signs) {
   return { id: k.id, key: bytes(listed ? k.publicKey : k.privateKey, name), listed };
 }
 
+// The keys, the signing one first; or none, and what is wrong with them.
 function tokenKeys(env) {
-  const signing = json(env, "DISCOVERY_SIGNING_KEY");
-  const previous = json(env, "DISCOVERY_PREVIOUS_KEYS", []);
-  if (!Array.isArray(previous)) throw new Error("DISCOVERY_PREVIOUS_KEYS is not a list");
-  const listed = previous.map((k) => tokenKey(k, "DISCOVERY_PREVIOUS_KEYS", false));
-  return signing ? [tokenKey(signing, "DISCOVERY_SIGNING_KEY", true), ...listed] : listed;
+  try {
+    const signing = json(env, "DISCOVERY_SIGNING_KEY");
+    const previous = json(env, "DISCOVERY_PREVIOUS_KEYS", []);
+    if (!Array.isArray(previous)) throw new Error("DISCOVERY_PREVIOUS_KEYS is not a list");
+    const listed = previous.map((k) => tokenKey(k, "DISCOVERY_PREVIOUS_KEYS", false));
+    return { tokenKeys: signing ? [tokenKey(signing, "DISCOVERY_SIGNING_KEY", true), ...listed] : listed };
+  } catch (error) {
+    return { tokenKeys: [], tokenKeysWrong: error.message };
+  }
 }
 
 function serverKey(env) {
@@ -76,7 +81,7 @@ export function readConfig(env) {
     logLevel: logLevel(env),
     stunServers: (env.STUN_SERVERS || "").split(",").map((s) => s.trim()).filter(Boolean).slice(0, 4),
     serverKey: serverKey(env),
-    tokenKeys: tokenKeys(env),
+    ...tokenKeys(env),
   };
 }
 

@@ -46,10 +46,20 @@ export class Database {
     return this.#rows(statement, values);
   };
 
-  // Runs what was noted, now that there is something to store.
+  // Runs what was noted, now that there is something to store: what has no values all at once.
   #make() {
-    for (const [statement, values] of this.#noted)
-      if (!READS.test(statement)) this.#rows(statement, values);
+    let together = [TOLD];
+    for (const [statement, values] of this.#noted) {
+      if (READS.test(statement)) continue;
+      if (!values.length) {
+        together.push(statement);
+        continue;
+      }
+      this.#rows(together.concat("SELECT 1").join(";"), []);
+      together = [];
+      this.#rows(statement, values);
+    }
+    this.#rows(together.concat("SELECT 1").join(";"), []);
     this.#noted = [];
     this.empty = false;
   }
@@ -59,15 +69,9 @@ export class Database {
     return this.empty ? [] : this.#rows(statement, values);
   }
 
-  // Makes the host's own table; there must be something stored.
-  makeTold() {
-    this.#rows(TOLD, []);
-  }
-
   // Whether no row of anybody is left.
   hasNothing() {
     return ["colonies", "agents", "rendezvous", "tokens", "host_told"].every((table) =>
-      !this.run("SELECT 1 FROM sqlite_master WHERE name = ?1", table).length
-      || !this.run(`SELECT 1 FROM ${table} LIMIT 1`).length);
+      !this.run(`SELECT 1 FROM ${table} LIMIT 1`).length);
   }
 }

@@ -3,7 +3,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { machineOf, configOf } from "./config.js";
 import { indexOfAgent, indexOfColonies } from "./index-object.js";
-import { METHODS, NOT_FOUND, OK, UNAVAILABLE } from "./methods.js";
+import { INTERNAL, METHODS, NOT_FOUND, OK, UNAVAILABLE } from "./methods.js";
 
 const nothing = new Uint8Array(0);
 const method = (name) => METHODS.indexOf(name);
@@ -15,7 +15,8 @@ let local;
 
 function answerHere(env, call) {
   const machine = machineOf(env);
-  if (local?.machine !== machine) local = { machine, mesh: machine.open(() => []) };
+  if (local?.machine !== machine || local.mesh.closed) local = { machine, mesh: machine.open(() => []) };
+  machine.touch(local.mesh);
   const refused = machine.handle(local.mesh, { ...call, ticket: 1 });
   const [answer] = [...machine.answers(local.mesh)];
   return refused ?? answer;
@@ -100,6 +101,8 @@ export async function invoke(desc, message, caller) {
     source: caller.source, host: caller.host, deadline: caller.deadline, signal: caller.signal,
   });
   caller.retryAfter = answer.retryAfter;
+  if (answer.code === INTERNAL && machineOf(caller.env).keysWrong)
+    throw new ConnectError("no signing key available", answer.code);
   if (answer.code !== OK) throw new ConnectError(answer.message, answer.code);
   return supply(caller.env, desc, fromBinary(desc.output, answer.response));
 }

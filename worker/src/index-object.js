@@ -39,6 +39,8 @@ export class IndexObject extends DurableObject {
   }
 
   put(agent, mesh, since) {
+    if (this.made && this.#run("SELECT 1 FROM agents WHERE agent_id = ?1 AND mesh_id = ?2 AND since = ?3", agent, mesh, since).length)
+      return;
     this.#write("INSERT INTO agents (agent_id, mesh_id, since) VALUES (?1, ?2, ?3)"
       + " ON CONFLICT (agent_id, mesh_id) DO UPDATE SET since = excluded.since", agent, mesh, since);
   }
@@ -55,6 +57,7 @@ export class IndexObject extends DurableObject {
   }
 
   addColony(mesh) {
+    if (this.made && this.#run("SELECT 1 FROM colonies WHERE mesh_id = ?1", mesh).length) return;
     this.#write("INSERT INTO colonies (mesh_id) VALUES (?1) ON CONFLICT DO NOTHING", mesh);
   }
 

@@ -6,12 +6,17 @@ export { MeshObject } from "./mesh.js";
 export { IndexObject } from "./index-object.js";
 export { ProbeObject } from "./probe-object.js";
 
-const JWKS_MAX_AGE_S = 300;
+const JWKS_MAX_AGE_S = 300, JWKS_WRONG_MAX_AGE_S = 60;
+
+function jwks(env) {
+  const machine = machineOf(env);
+  return new Response(machine.jwks(), { headers: { "content-type": "application/json",
+    "cache-control": `public, max-age=${machine.keysWrong ? JWKS_WRONG_MAX_AGE_S : JWKS_MAX_AGE_S}` } });
+}
 
 const pages = {
   "/health": (env) => Response.json({ status: "ok", version: configOf(env).version }),
-  "/.well-known/jwks.json": (env) => new Response(machineOf(env).jwks(), { headers: {
-    "content-type": "application/json", "cache-control": `public, max-age=${JWKS_MAX_AGE_S}` } }),
+  "/.well-known/jwks.json": jwks,
 };
 
 function page(request, env, show) {

@@ -13,6 +13,10 @@ const SQL_NULL = 0, SQL_INTEGER = 1, SQL_TEXT = 2, SQL_BLOB = 3;
 
 export const TIME_NEVER = 0xffff_ffff_ffff_ffffn;
 const NS_PER_MS = 1_000_000n;
+const LIMIT_BUCKETS = 1024; // of one mesh: its sources and leases
+// Registries that stay open. One takes some hundred kilobytes, and an isolate has 128 MB; those of
+// meshes that nobody asked for the longest, and that hold nothing, are closed.
+const MESHES_MAX = 128;
 const RANDOM_AHEAD = 1024; // bytes fetched at once
 export const LOG_LEVELS = ["error", "warn", "info", "debug", "trace"]; // enum log_level
 
@@ -31,7 +35,7 @@ export class Machine {
   constructor(config) {
     this.broken = false;
     this.logLevel = config.logLevel;
-    this.objects = new Map(); // id of a mesh -> what runs its SQL
+    this.meshes = new Map(); // id -> the mesh; the last that was asked for is last
     this.nextId = 1;
     this.strings = new Map(); // address of a constant -> its text
     this.randomLeft = none;
@@ -51,18 +55,23 @@ export class Machine {
   }
 
   #configure(config) {
-    const limitBuckets = 2048;
     const failed = this.#withText(config.version, (version) =>
-      this.wasm.configure(version, config.ttl, config.limitFactor, limitBuckets, config.strictKeys ? 1 : 0));
+      this.wasm.configure(version, config.ttl, config.limitFactor, LIMIT_BUCKETS, config.strictKeys ? 1 : 0));
     if (failed) throw new Error("SERVICE_VERSION is longer than 32 bytes");
     if (config.serverKey) this.#with(config.serverKey, (p) => this.wasm.set_server_secret(p));
-    for (const { id, key, listed } of config.tokenKeys)
-      this.#withText(id, (kid) =>
-        this.#with(key, (p) => {
-          if (this.wasm.add_key(kid, p, key.length, listed ? 1 : 0))
-            throw new Error(`the token key with id "${id}" is not one: ids are of A-Z a-z 0-9 - _ . and keys of `
-              + "32 bytes, or 64 with the public half; there may be 8");
-        }));
+    // Without its keys the service has much to do still; what wants them says so.
+    this.keysWrong = config.tokenKeysWrong;
+    for (const k of config.tokenKeys) this.#addKey(k);
+    if (this.keysWrong) console.error(`error keys: ${this.keysWrong}`);
+  }
+
+  #addKey({ id, key, listed }) {
+    if (this.keysWrong) return;
+    this.#withText(id, (kid) => this.#with(key, (p) => {
+      if (this.wasm.add_key(kid, p, key.length, listed ? 1 : 0))
+        this.keysWrong = `the token key with id "${id}" is not one: ids are of A-Z a-z 0-9 - _ . and keys of 32 bytes, `
+          + "or 64 with the public half; there may be 8";
+    }));
   }
 
   // --- memory ---------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ export class Machine {
     const values = [];
     for (let i = 0; i < n; i++) values.push(this.#value(binds + i * VALUE_SIZE));
     try {
-      const rows = this.objects.get(id)(this.#constant(statement), values);
+      const rows = this.meshes.get(id).sql(this.#constant(statement), values);
       if (row) for (const columns of rows) this.#row(columns, row, rowContext);
       return 0;
     } catch (error) {
@@ -212,23 +221,41 @@ export class Machine {
   // --- meshes ---------------------------------------------------------------------------------
 
   // Opens a registry whose statements SQL runs: (statement, values) -> rows, each an array of null,
-  // number, string or ArrayBuffer. The mesh's name in all that follows is returned.
+  // number, string or ArrayBuffer. What is returned names the mesh in all that follows, until its
+  // .closed is true: then it has to be opened anew.
   open(sql) {
-    const id = this.nextId++;
-    this.objects.set(id, sql);
-    const p = this.#run(() => {
+    const mesh = { id: this.nextId++, sql, closed: false };
+    this.#closeIdle();
+    this.meshes.set(mesh.id, mesh);
+    mesh.p = this.#run(() => {
       this.#setTime();
-      return this.wasm.mesh_open(id);
+      return this.wasm.mesh_open(mesh.id);
     });
-    if (p) return { id, p };
-    this.objects.delete(id);
+    if (mesh.p) return mesh;
+    this.meshes.delete(mesh.id);
     throw new Error(`the registry does not open: ${utf8.decode(this.#ref(MESSAGE))}`);
   }
 
+  // Makes room for one more. Long polls and punches have deadlines of their own; a mesh without any
+  // loses nothing but its rate limits' memory.
+  #closeIdle() {
+    for (const mesh of this.meshes.values()) {
+      if (this.meshes.size < MESHES_MAX) return;
+      if (this.wasm.mesh_deadline(mesh.p) === this.wasm.mesh_sweep_deadline(mesh.p)) this.close(mesh);
+    }
+  }
+
   close(mesh) {
-    if (this.broken) return;
+    if (this.broken || mesh.closed) return;
+    mesh.closed = true;
     this.wasm.mesh_close(mesh.p);
-    this.objects.delete(mesh.id);
+    this.meshes.delete(mesh.id);
+  }
+
+  // MESH is asked for: it is closed after all others.
+  touch(mesh) {
+    this.meshes.delete(mesh.id);
+    this.meshes.set(mesh.id, mesh);
   }
 
   // Hands CALL to the registry: {ticket (a number), method, request (bytes of protobuf), source,

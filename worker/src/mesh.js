@@ -1,5 +1,6 @@
 // One mesh: the registry over the SQLite of a Durable Object.
 import { DurableObject } from "cloudflare:workers";
+import { Buffer } from "node:buffer";
 import { configOf, machineOf } from "./config.js";
 import { agree, withShared } from "./crypto.js";
 import { Database } from "./database.js";
@@ -36,6 +37,7 @@ export class MeshObject extends DurableObject {
   #open() {
     this.machine = machineOf(this.env);
     this.mesh = this.database.opening(() => this.machine.open(this.database.port));
+    this.#timerAt = Infinity;
     abandoned.register(this, { machine: this.machine, mesh: this.mesh }, this);
     if (!this.database.empty) this.#sweep();
   }
@@ -45,9 +47,10 @@ export class MeshObject extends DurableObject {
     this.machine.close(this.mesh);
   }
 
-  // The machine, made anew if the one before has stopped: all that it held is answered and gone.
+  // The machine, made anew if the one before has stopped: all that it held is answered and gone. Or
+  // the mesh, opened anew if it was closed because it held nothing.
   #ready() {
-    if (!this.machine.broken) return;
+    if (!this.machine.broken && !this.mesh.closed) return this.machine.touch(this.mesh);
     for (const resolve of this.#waiting.values())
       resolve({ code: UNAVAILABLE, message: "the server has restarted", response: new Uint8Array(0) });
     this.#waiting.clear();
@@ -71,8 +74,8 @@ export class MeshObject extends DurableObject {
       request: new Uint8Array(await request.arrayBuffer()),
     };
     const proofKey = request.headers.get("proof-key");
-    const answer = await this.#handle(call, proofKey, request.signal);
-    if (answer.code === 0 && TELLS.has(call.method)) await this.telling.about(call.mesh, call.agent);
+    const [answer, told] = await this.#handle(call, proofKey, request.signal);
+    await told;
     return new Response(answer.response, { headers: {
       code: String(answer.code), message: encodeURIComponent(answer.message),
       "retry-after": String(answer.retryAfter ?? 0) } });
@@ -84,7 +87,9 @@ export class MeshObject extends DurableObject {
     const shared = peer && secret ? await agree(secret, peer) : undefined;
     this.#ready();
     const ticket = (this.#lastTicket = (this.#lastTicket % TICKETS) + 1);
-    const answered = new Promise((resolve) => this.#waiting.set(ticket, resolve));
+    // The index is told in the turn in which the answer came about, and so in the same write.
+    const answered = new Promise((resolve) => this.#waiting.set(ticket, (answer) =>
+      resolve([answer, answer.code === 0 && TELLS.has(call.method) && this.telling.about(call.mesh, call.agent)])));
     signal?.addEventListener("abort", () => this.#gone(call.method, ticket));
     const refused = this.#atomic(() =>
       withShared(peer, shared, () => this.machine.handle(this.mesh, { ...call, ticket })));
@@ -93,9 +98,14 @@ export class MeshObject extends DurableObject {
     return answered;
   }
 
+  // Whether there is nothing any more that an answer could come from.
+  get #over() {
+    return this.machine.broken || this.mesh.closed;
+  }
+
   // The client of a call went away.
   #gone(method, ticket) {
-    if (!this.#waiting.delete(ticket) || this.machine.broken) return;
+    if (!this.#waiting.delete(ticket) || this.#over) return;
     this.machine.cancel(this.mesh, method, ticket);
     this.#after();
   }
@@ -117,7 +127,7 @@ export class MeshObject extends DurableObject {
     const prober = this.env.PROBE.get(this.env.PROBE.idFromName("probe"));
     const { result, reason } = await prober.probe(source, target)
       .catch(() => ({ result: PROBE_FAILED, reason: "" }));
-    if (this.machine.broken) return;
+    if (this.#over) return;
     this.#atomic(() => this.machine.probeDone(this.mesh, ticket, result, reason));
     this.#after();
   }
@@ -134,7 +144,7 @@ export class MeshObject extends DurableObject {
 
   #tick() {
     this.#timerAt = Infinity;
-    if (this.machine.broken) return;
+    if (this.#over) return;
     this.#atomic(() => this.machine.tick(this.mesh));
     this.#after();
   }

@@ -7,7 +7,7 @@ export const METHODS = [
 ];
 
 // Status codes that the host answers with itself.
-export const OK = 0, INVALID_ARGUMENT = 3, NOT_FOUND = 5, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, UNAVAILABLE = 14;
+export const OK = 0, NOT_FOUND = 5, INTERNAL = 13, UNAVAILABLE = 14;
 
 // Fields that clients may count on even when they are zero or empty: as in server/schema_names.c.
 export const ALWAYS = {

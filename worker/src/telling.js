@@ -17,23 +17,19 @@ const PUT = "INSERT INTO host_told (id, mesh_id, since, sent) VALUES (?1, ?2, ?3
 
 export class Telling {
   #busy = new Map(); // id -> the promise of what is being told about it
+  #heard = new Set(); // ids that the index has heard of, whose rows do not say so yet
 
   constructor(database, env) {
     this.database = database;
     this.env = env;
-    this.made = false;
-  }
-
-  #make() {
-    if (!this.made) this.database.makeTold();
-    this.made = true;
   }
 
   // Tells the index of AGENT ("": the colony), if it does not know. Who waits for this knows that it
   // does. One at a time for each party, in order.
   about(mesh, agent) {
-    const before = this.#busy.get(agent) ?? Promise.resolve();
-    const mine = before.catch(() => {}).then(() => this.#tell(mesh, agent));
+    const before = this.#busy.get(agent);
+    // At once if nobody is before: then it is noted in the write that it is about.
+    const mine = before ? before.catch(() => {}).then(() => this.#tell(mesh, agent)) : this.#tell(mesh, agent);
     this.#busy.set(agent, mine);
     const done = () => this.#busy.get(agent) === mine && this.#busy.delete(agent);
     mine.then(done, done);
@@ -41,18 +37,19 @@ export class Telling {
   }
 
   async #tell(mesh, agent) {
-    this.#make();
     const [[since, sent, now]] = this.database.run(agent ? AGENT : COLONY, mesh, agent, Date.now());
     if (now === null && since === null) return;
-    if (now === since && sent) return;
+    if (now === since && (sent || this.#heard.has(agent))) return;
+    this.#heard.delete(agent);
     if (now === null) {
       await this.#remove(mesh, agent);
       this.database.run("DELETE FROM host_told WHERE id = ?1", agent);
       return;
     }
-    this.database.run(PUT, agent, mesh, now);
+    if (now !== since) this.database.run(PUT, agent, mesh, now);
     await this.#put(mesh, agent, now);
-    this.database.run("UPDATE host_told SET sent = 1 WHERE id = ?1", agent);
+    // Written with the next sweep: until then it costs nothing but to tell again after a restart.
+    this.#heard.add(agent);
   }
 
   #put(mesh, agent, since) {
@@ -66,7 +63,8 @@ export class Telling {
   // Tells of all that the index has not heard. What it cannot be told now is left for the next time.
   async aboutAll() {
     if (this.database.empty) return;
-    this.#make();
+    for (const id of this.#heard) this.database.run("UPDATE host_told SET sent = 1 WHERE id = ?1", id);
+    this.#heard.clear();
     const stale = this.database.run(ALL, Date.now());
     await Promise.all(stale.map(([mesh, id]) => this.about(mesh, id).catch(() => {})));
   }
