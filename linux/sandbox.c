@@ -66,7 +66,7 @@ static const int allowed[] = {
 };
 
 static const int deadly[] = {
-	SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork),
+	SCMP_SYS(execve), SCMP_SYS(execveat),
 	SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd),
 	SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module),
 	SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(bpf), SCMP_SYS(userfaultfd),
@@ -78,10 +78,16 @@ static const int deadly[] = {
 	SCMP_SYS(swapon), SCMP_SYS(syslog), SCMP_SYS(acct),
 };
 
+/* Deadly as well, but for an instrumented build, which would start a program to name what leaked: there
+ * they fail. */
+static const int deadly_uninstrumented[] = {
+	SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(ptrace),
+};
+
 /* What only the leak checker asks for. */
 static const int for_sanitizers[] = {
 	SCMP_SYS(clone), SCMP_SYS(wait4), SCMP_SYS(prctl), SCMP_SYS(kill), SCMP_SYS(tgkill),
-	SCMP_SYS(getppid),
+	SCMP_SYS(getppid), SCMP_SYS(getdents), SCMP_SYS(waitpid),
 };
 
 static const unsigned traces_of_sanitizers[] = {
@@ -162,8 +168,9 @@ static int seccomp_enter(void)
 	add_all(&r, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_LEN(deadly));
 	if (SANITIZED)
 		add_for_sanitizers(&r);
-	else if (!r.rc)
-		r.rc = seccomp_rule_add(r.filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(ptrace), 0);
+	else
+		add_all(&r, SCMP_ACT_KILL_PROCESS, deadly_uninstrumented,
+		        ARRAY_LEN(deadly_uninstrumented));
 	add_conditional(&r);
 	if (!r.rc)
 		r.rc = seccomp_load(r.filter);

@@ -1,34 +1,24 @@
-#include "server/server.h"
+#include "server/server_internal.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
-#include "server/service.h"
-#include "server/stun_server.h"
+#include "linux/clock.h"
+#include "linux/systemd.h"
 
 /* An orderly stop takes no longer; what is unfinished then is cut off. */
-#define STOP_MS 3000
-/* Descriptors that are not connections: database, lock, listeners, the loop's own. */
-#define FILES_RESERVED  64
-#define CONNECTIONS_MAX 20000
+#define STOP_MS       3000
+/* The keys' deadlines are of the wall clock, which may be set: no sleep is longer. */
+#define KEYS_SLEEP_MS (3600ULL * 1000)
+#define KEYS_RETRY_MS 1000
 
-struct server {
-	const struct server_config *cfg;
-	uv_loop_t loop;
-	struct database *db;
-	struct service *service;
-	struct web *web;
-	struct stun_server *stun;
-	uv_prepare_t prepare;
-	uv_check_t check;
-	uv_idle_t idle; /* runs while a turn has left work, so that the loop does not sleep on it */
-	uv_signal_t sigterm, sigint;
-	uv_timer_t stop_timer;
-	bool stopping;
-	struct endpoint http_at, stun_at;
-};
+/* A service manager that cannot be told is no reason to stop. */
+static void tell_manager(const struct server *s, const char *state)
+{
+	if (systemd_notify(state))
+		log_emit(s->cfg->log, LOG_WARN, "server", "the service manager cannot be told", "");
+}
 
 static void close_handles(struct server *s)
 {
@@ -40,7 +30,9 @@ static void close_handles(struct server *s)
 	uv_close((uv_handle_t *)&s->idle, NULL);
 	uv_close((uv_handle_t *)&s->sigterm, NULL);
 	uv_close((uv_handle_t *)&s->sigint, NULL);
+	uv_close((uv_handle_t *)&s->sighup, NULL);
 	uv_close((uv_handle_t *)&s->stop_timer, NULL);
+	uv_close((uv_handle_t *)&s->keys_timer, NULL);
 }
 
 static void on_idle(uv_idle_t *handle)
@@ -73,6 +65,31 @@ static void on_check(uv_check_t *handle)
 	flush(handle->data);
 }
 
+static void on_keys_timer(uv_timer_t *timer);
+
+static void arm_keys(struct server *s, uint64_t least_ms)
+{
+	uint64_t at = keys_deadline_ms(s->keys), now = wall_ms(clock_wall());
+	uint64_t ms = at > now ? at - now : 0;
+
+	if (at == UINT64_MAX)
+		return;
+	if (ms > KEYS_SLEEP_MS)
+		ms = KEYS_SLEEP_MS;
+	uv_timer_start(&s->keys_timer, on_keys_timer, ms > least_ms ? ms : least_ms, 0);
+}
+
+static void on_keys_timer(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+	enum err e;
+
+	/* The keys change in a transaction of their own. */
+	service_flush(s->service);
+	e = database_in_transaction(s->db) ? ERR_AGAIN : keys_tick(s->keys, clock_wall());
+	arm_keys(s, e ? KEYS_RETRY_MS : 1);
+}
+
 static void on_stop_timer(uv_timer_t *timer)
 {
 	struct server *s = timer->data;
@@ -81,7 +98,7 @@ static void on_stop_timer(uv_timer_t *timer)
 	web_abort(s->web);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_stop_signal(uv_signal_t *handle, int number)
 {
 	struct server *s = handle->data;
 	char fields[32];
@@ -94,104 +111,68 @@ static void on_signal(uv_signal_t *handle, int number)
 		return;
 	}
 	s->stopping = true;
+	tell_manager(s, "STOPPING=1\nSTATUS=stopping");
 	web_stop(s->web);
 	service_stop(s->service);
 	uv_timer_start(&s->stop_timer, on_stop_timer, STOP_MS, 0);
 }
 
-static size_t connections_allowed(void)
+static void on_reload_signal(uv_signal_t *handle, int number)
 {
-	struct rlimit limit;
-	rlim_t n;
+	struct server *s = handle->data;
+	char why[512], fields[640];
+	struct text t = TEXT_IN(fields);
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return 512;
-	if (limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &limit))
-			(void)getrlimit(RLIMIT_NOFILE, &limit);
+	(void)number;
+	if (s->stopping)
+		return;
+	if (systemd_notify_reloading())
+		log_emit(s->cfg->log, LOG_WARN, "server", "the service manager cannot be told", "");
+	if (!s->tls) {
+		log_emit(s->cfg->log, LOG_INFO, "server", "there is no certificate to reload", "");
+	} else if (tls_context_reload(s->tls, why, sizeof(why))) {
+		text_kv_quoted(&t, "why", why);
+		log_emit(s->cfg->log, LOG_ERROR, "server",
+		         "the certificate was not reloaded; the one before stays in use", fields);
+	} else {
+		log_emit(s->cfg->log, LOG_INFO, "server", "the certificate was reloaded", "");
 	}
-	n = limit.rlim_cur > 2 * FILES_RESERVED ? limit.rlim_cur - FILES_RESERVED : FILES_RESERVED;
-	return n < CONNECTIONS_MAX ? (size_t)n : CONNECTIONS_MAX;
+	tell_manager(s, "READY=1");
 }
 
-static void explain(char *why, size_t cap, const char *what, const struct endpoint *at, int e)
+static void say_where(const struct server *s)
 {
-	char text[ENDPOINT_TEXT_MAX];
-	struct text t = TEXT_IN(text);
-
-	text_endpoint(&t, at);
-	snprintf(why, cap, "cannot listen for %s on %s: %s; choose another with --%s", what, text,
-	         uv_strerror(e), strcmp(what, "HTTP") == 0 ? "http" : "stun");
-}
-
-static enum err open_service(struct server *s, char *why, size_t cap)
-{
-	struct service_config cfg = { .log = s->cfg->log, .version = s->cfg->version,
-	                              .edge = s->cfg->edge, .ttl_s = s->cfg->ttl_s,
-	                              .stun_port = s->stun_at.port };
-	enum err e = service_new(&cfg, &s->loop, s->db, &s->service);
-
-	if (e == ERR_UNSUPPORTED)
-		snprintf(why, cap, "the database in %s was written by a newer warren",
-		         s->cfg->data_dir);
-	else if (e)
-		snprintf(why, cap, "the database in %s cannot be used: %s", s->cfg->data_dir,
-		         err_text(e));
-	return e;
-}
-
-/* Opens all in order; what was opened before a failure is closed by server_run. */
-static enum err open_all(struct server *s, char *why, size_t cap)
-{
-	struct web_host host;
-	enum err e = database_open(s->cfg->data_dir, s->cfg->log, &s->db, why, cap);
-	int uv;
-
-	if (e)
-		return e;
-	uv = stun_server_open(&s->loop, &s->cfg->stun, &s->stun, &s->stun_at);
-	if (uv) {
-		explain(why, cap, "STUN", &s->cfg->stun, uv);
-		return ERR_IO;
-	}
-	e = open_service(s, why, cap);
-	if (e)
-		return e;
-	host = service_host(s->service);
-	s->web = web_new(&s->loop, &host, connections_allowed());
-	if (!s->web) {
-		snprintf(why, cap, "out of memory");
-		return ERR_NOMEM;
-	}
-	uv = web_listen(s->web, &s->cfg->http, &s->http_at);
-	if (uv)
-		explain(why, cap, "HTTP", &s->cfg->http, uv);
-	return uv ? ERR_IO : ERR_OK;
-}
-
-static void start(struct server *s)
-{
-	char http[ENDPOINT_TEXT_MAX], stun[ENDPOINT_TEXT_MAX];
+	char http[ENDPOINT_TEXT_MAX], stun[ENDPOINT_TEXT_MAX], state[2 * ENDPOINT_TEXT_MAX + 64];
 	struct text t = TEXT_IN(http);
 
-	uv_prepare_init(&s->loop, &s->prepare);
-	uv_check_init(&s->loop, &s->check);
-	uv_idle_init(&s->loop, &s->idle);
-	uv_signal_init(&s->loop, &s->sigterm);
-	uv_signal_init(&s->loop, &s->sigint);
-	uv_timer_init(&s->loop, &s->stop_timer);
-	s->prepare.data = s->check.data = s->sigterm.data = s->sigint.data = s;
-	s->stop_timer.data = s;
-	uv_prepare_start(&s->prepare, on_prepare);
-	uv_check_start(&s->check, on_check);
-	uv_signal_start(&s->sigterm, on_signal, SIGTERM);
-	uv_signal_start(&s->sigint, on_signal, SIGINT);
 	text_endpoint(&t, &s->http_at);
 	t = TEXT_IN(stun);
 	text_endpoint(&t, &s->stun_at);
 	printf("warren: serving http=%s stun=%s\n", http, stun);
 	fflush(stdout);
+	snprintf(state, sizeof(state), "READY=1\nSTATUS=serving http=%s stun=%s", http, stun);
+	tell_manager(s, state);
+}
+
+static void start(struct server *s)
+{
+	uv_prepare_init(&s->loop, &s->prepare);
+	uv_check_init(&s->loop, &s->check);
+	uv_idle_init(&s->loop, &s->idle);
+	uv_signal_init(&s->loop, &s->sigterm);
+	uv_signal_init(&s->loop, &s->sigint);
+	uv_signal_init(&s->loop, &s->sighup);
+	uv_timer_init(&s->loop, &s->stop_timer);
+	uv_timer_init(&s->loop, &s->keys_timer);
+	s->prepare.data = s->check.data = s->sigterm.data = s->sigint.data = s->sighup.data = s;
+	s->stop_timer.data = s->keys_timer.data = s;
+	uv_prepare_start(&s->prepare, on_prepare);
+	uv_check_start(&s->check, on_check);
+	uv_signal_start(&s->sigterm, on_stop_signal, SIGTERM);
+	uv_signal_start(&s->sigint, on_stop_signal, SIGINT);
+	uv_signal_start(&s->sighup, on_reload_signal, SIGHUP);
+	arm_keys(s, 1);
+	say_where(s);
 }
 
 enum err server_run(const struct server_config *cfg, char *why, size_t why_cap)
@@ -206,7 +187,9 @@ enum err server_run(const struct server_config *cfg, char *why, size_t why_cap)
 		snprintf(why, why_cap, "cannot make an event loop");
 		return ERR_IO;
 	}
-	e = open_all(&s, why, why_cap);
+	e = server_open(&s, why, why_cap);
+	if (!e && cfg->sandbox)
+		e = server_confine(&s, why, why_cap);
 	if (e) {
 		stun_server_close(s.stun);
 		if (s.web)
@@ -220,6 +203,8 @@ enum err server_run(const struct server_config *cfg, char *why, size_t why_cap)
 	uv_loop_close(&s.loop);
 	web_free(s.web);
 	service_free(s.service);
+	tls_context_free(s.tls);
+	keys_close(s.keys);
 	database_close(s.db);
 	return e;
 }

@@ -99,9 +99,20 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	}
 }
 
-static int open_socket(const struct endpoint *at)
+/* The destination of each datagram is wanted along with it. */
+static int want_destination(int fd, int family)
 {
 	const int on = 1, off = 0;
+
+	if (family == AF_INET)
+		return setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
+	/* On a socket that is bound already it is too late for this; it is as it is. */
+	(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	return setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
+}
+
+static int open_socket(const struct endpoint *at)
+{
 	struct sockaddr_storage ss;
 	socklen_t len = sockaddr_from_endpoint(at, &ss);
 	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -109,12 +120,7 @@ static int open_socket(const struct endpoint *at)
 
 	if (fd < 0)
 		return -errno;
-	if (ss.ss_family == AF_INET)
-		e = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
-	else
-		e = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) |
-		    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
-	if (e || bind(fd, (struct sockaddr *)&ss, len)) {
+	if (want_destination(fd, ss.ss_family) || bind(fd, (struct sockaddr *)&ss, len)) {
 		e = -errno;
 		close(fd);
 		return e;
@@ -122,31 +128,24 @@ static int open_socket(const struct endpoint *at)
 	return fd;
 }
 
-int stun_server_open(uv_loop_t *loop, const struct endpoint *at, struct stun_server **out,
-                     struct endpoint *bound)
+/* FD stays the caller's on failure. */
+static int serve(uv_loop_t *loop, int fd, struct stun_server **out, struct endpoint *bound)
 {
-	struct endpoint any4 = { ip_v4(0, 0, 0, 0), at->port, 0 };
 	struct stun_server *s = calloc(1, sizeof(*s));
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	int e;
+	int e = 0;
 
 	if (!s)
 		return UV_ENOMEM;
-	s->fd = open_socket(at);
-	if ((s->fd == -EAFNOSUPPORT || s->fd == -EADDRNOTAVAIL) && at->ip.family == IP_V6 &&
-	    ip_is_unspecified(&at->ip))
-		s->fd = open_socket(&any4);
-	e = s->fd < 0 ? s->fd : 0;
-	if (!e && getsockname(s->fd, (struct sockaddr *)&ss, &len))
+	s->fd = fd;
+	if (getsockname(fd, (struct sockaddr *)&ss, &len))
 		e = -errno;
 	if (!e && !endpoint_from_sockaddr(&ss, bound))
 		e = UV_EINVAL;
 	if (!e)
-		e = uv_poll_init(loop, &s->poll, s->fd);
+		e = uv_poll_init(loop, &s->poll, fd);
 	if (e) {
-		if (s->fd >= 0)
-			close(s->fd);
 		free(s);
 		return e;
 	}
@@ -155,6 +154,37 @@ int stun_server_open(uv_loop_t *loop, const struct endpoint *at, struct stun_ser
 	uv_poll_start(&s->poll, UV_READABLE, on_readable);
 	*out = s;
 	return 0;
+}
+
+int stun_server_open(uv_loop_t *loop, const struct endpoint *at, struct stun_server **out,
+                     struct endpoint *bound)
+{
+	struct endpoint any4 = { ip_v4(0, 0, 0, 0), at->port, 0 };
+	int fd = open_socket(at), e;
+
+	if ((fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) && at->ip.family == IP_V6 &&
+	    ip_is_unspecified(&at->ip))
+		fd = open_socket(&any4);
+	if (fd < 0)
+		return fd;
+	e = serve(loop, fd, out, bound);
+	if (e)
+		close(fd);
+	return e;
+}
+
+int stun_server_open_fd(uv_loop_t *loop, int fd, struct stun_server **out, struct endpoint *bound)
+{
+	int family = -1, type = -1;
+	socklen_t len = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_DGRAM ||
+	    (family != AF_INET && family != AF_INET6))
+		return UV_EINVAL;
+	if (want_destination(fd, family))
+		return -errno;
+	return serve(loop, fd, out, bound);
 }
 
 static void on_closed(uv_handle_t *handle)
