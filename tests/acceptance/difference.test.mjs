@@ -156,4 +156,46 @@ describe("the two hosts", () => {
       }));
       assert.deepEqual(worker, native);
     }));
+
+  // Fields of every kind with values of every kind, some of them right: which are refused is the same.
+  const values = ["null", "\"\"", "\"x\"", "0", "-0", "-1", "1", "5", "1.5", "1e3", "1e-1", "1e40", "4294967295", "4294967296", "2147483648",
+    "\"5\"", "\" 5\"", "\"-5\"", "\"+5\"", "\"05\"", "\"5.0\"", "\"1e3\"", "\"0x5\"", "\"9223372036854775807\"", "\"9223372036854775808\"",
+    "12345678901234567890", "true", "false", "\"true\"", "[]", "{}", "[null]", "[\"x\"]", "[5]", "[[]]", "[{}]", "[\"x\",null]",
+    "\"AAAA\"", "\"AAA\"", "\"A\"", "\"AAA=\"", "\"AA==\"", "\"AAAA=\"", "\"_-_-\"", "\"+/+/\"", "\"_-+/\"", "\"AB==\"", "\"A A A\"", "\"AA\\nAA\"",
+    "{\"a\":\"b\"}", "{\"a\":null}", "{\"a\":5}", "{\"a\":[]}", "{\"\":\"\"}", "{\"ip\":\"10.0.0.1\"}", "{\"ip\":5}", "{\"ip\":null}", "{\"port\":\"x\"}",
+    "{\"viaRelay\":1}", "{\"via_relay\":true}", "{\"enabled\":true}", "{\"enabled\":\"true\"}", "{\"caFingerprint\":{\"algorithm\":9}}",
+    "{\"caFingerprint\":{\"algorithm\":\"X\"}}", "{\"caFingerprint\":{\"value\":\"A\"}}", "{\"updatedAt\":\"2026-02-29T00:00:00Z\"}",
+    "{\"updatedAt\":\"2026-01-01T00:00:60Z\"}", "{\"updatedAt\":\"2026-01-01t00:00:00z\"}", "{\"updatedAt\":\"2026-01-01T00:00:00-00:00\"}",
+    "{\"updatedAt\":\"2026-01-01T00:00:00+24:00\"}", "{\"updatedAt\":null}", "\"PUNCH_OUTCOME_DIRECT\"", "\"PUNCH_OUTCOME_NONE\"", "\"\\u0000\"",
+    "\"\\ud800\"", "\"\\ud83e\\udd9d\"", "\"é\"", "01", "+1", ".5", "5.", "NaN", "Infinity", "tru", "'x'", "\"\t\"", "\"\\x\"", "[,]", "[1,]", "{\"a\"}",
+    "{\"a\":1,\"a\":2}", "{a:1}"];
+  const bodies = {
+    RegisterColony: ["endpoints", "meshIpv4", "connectPort", "metadata", "observedEndpoint", "publicEndpoint", "proof", "proofTime", "unknown"],
+    PublishBootstrapRendezvous: ["gcmNonce", "ttlSeconds"], PollBootstrapRendezvous: ["waitSeconds"], ReportPunch: ["outcome", "durationMs"],
+    RegisterAgent: ["agentId"],
+  };
+  const needed = { RegisterColony: "\"pubkey\":\"k\",\"endpoints\":[\"e\"]", RegisterAgent: "\"agentId\":\"a\",\"pubkey\":\"k\",\"endpoints\":[\"e\"]",
+    PublishBootstrapRendezvous: "\"ciphertext\":\"AAAA\",\"gcmNonce\":\"AAAA\",\"writeToken\":\"AAAA\"", ReportPunch: "\"punchId\":\"p\",\"outcome\":1" };
+
+  for (const [method, fields] of Object.entries(bodies))
+    it(`refuse the same of ${method}`, async () => {
+      const id = (n) => `"meshId":"odd-${n}"`;
+      const others = (name) => (needed[method] ?? "").split(/,(?=")/).filter((one) => one && !one.startsWith(`"${name}":`));
+      const odd = fields.flatMap((name) => values.map((value) => [...others(name), `"${name}":${value}`]))
+        .map((parts, n) => `{${[id(n), ...parts].join()}}`);
+      const answer = async (host, body) => {
+        const { status, text } = await host.post(method, { ...json, "Connect-Timeout-Ms": "60" }, body);
+        // Held calls end in their deadline or, where the wait is short, in time.
+        return `${method} ${body}: ${status} ${parsed(text)?.code ?? ""}`.replace(/200 $|504 deadline_exceeded$/, "is fine");
+      };
+      const answers = async (host) => {
+        const seen = [];
+        for (let at = 0; at < odd.length; at += 16)
+          seen.push(...await Promise.all(odd.slice(at, at + 16).map((body) => answer(host, body))));
+        return seen;
+      };
+      const [native, worker] = await Promise.all(hosts.map(answers));
+      const different = native.flatMap((line, i) => (line === worker[i] ? [] : [`${line}, on the Worker ${worker[i].split(": ").at(-1)}`]));
+      assert.deepEqual(different, []);
+    });
 });
