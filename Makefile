@@ -10,7 +10,7 @@ ctest = ctest --test-dir build/$(1) --output-on-failure -j $(JOBS)
 # clang's own freestanding headers: the wasm build sees no others.
 clang_include = $(shell clang -print-resource-dir)/include
 
-.PHONY: all help packages demo test acceptance test-asan test-clang lint fuzz soak bench wasm install clean
+.PHONY: all help packages demo test acceptance test-asan test-clang lint fuzz soak bench wasm worker install clean
 
 all: ## build/warren, optimised
 	@command -v cmake >/dev/null || { echo "cmake is missing: make packages" >&2; exit 1; }
@@ -73,6 +73,10 @@ bench: ## a TCP stream beside wireguard-go; the server under load, beside nginx 
 
 wasm: ## core/ freestanding for wasm32: fails at the first system header
 	@$(call cmake,wasm,-DWARREN_CLANG_INCLUDE=$(clang_include))
+
+worker: ## the Cloudflare host in build/worker: wasm, bundle, and their sizes
+	@tools/install-packages worker
+	@worker/build build/worker || [ $$? -eq 77 ]
 
 install: ## build/warren below DESTDIR and PREFIX
 	install -D -m 755 build/warren $(DESTDIR)$(PREFIX)/bin/warren
