@@ -4,7 +4,7 @@ void hkdf_sha256(uint8_t *out, size_t len, struct span secret, struct span salt,
 {
 	uint8_t prk[SHA256_LEN];
 	uint8_t block[SHA256_LEN + HKDF_INFO_MAX + 1]; /* T(n-1) | info | n */
-	uint8_t t[HKDF_OUT_MAX];
+	uint8_t t[HKDF_OUT_MAX] = { 0 };
 	size_t before = 0; /* bytes of T(n-1) in the block: none at first */
 	uint8_t n = 0;
 
