@@ -269,7 +269,7 @@ static void detect(struct conn *c, const char *p, size_t n)
 	bool match;
 
 	more = n < more ? n : more;
-	match = memcmp(p, H2_PREFACE + c->hello_len, more) == 0;
+	match = memcmp(p, &H2_PREFACE[c->hello_len], more) == 0;
 	if (match && c->hello_len + more < H2_PREFACE_LEN) {
 		memcpy(c->hello + c->hello_len, p, more);
 		c->hello_len = (uint8_t)(c->hello_len + more);

@@ -46,7 +46,8 @@ struct h2 {
 	size_t n_streams;
 	size_t bodies; /* bytes of incomplete requests */
 	uint64_t errors_full_at_ms; /* when the allowance for errors is whole again */
-	bool feeding;  /* nghttp2 is on the stack */
+	bool feeding; /* nghttp2 is on the stack */
+	bool rested;  /* the time without a stream is counted */
 	bool abused;
 };
 
@@ -79,7 +80,8 @@ static void stream_free(struct stream *s)
 		h->streams = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
-	h->n_streams--;
+	if (--h->n_streams == 0)
+		h->rested = false;
 	free(s->answer);
 	free(s);
 }
@@ -456,9 +458,11 @@ static void set_deadline(struct h2 *h)
 	struct conn *c = h->conn;
 	enum deadline_class class = h->n_streams ? DEADLINE_NONE : DEADLINE_IDLE;
 
+	if (conn_blocked(c) || (c->deadline.class == class && (h->n_streams || h->rested)))
+		return;
 	/* What is no request does not make an idle connection any younger. */
-	if (!conn_blocked(c) && c->deadline.class != class)
-		conn_deadline(c, class);
+	h->rested = true;
+	conn_deadline(c, class);
 }
 
 /* Sends what nghttp2 has, as far as the socket takes it. */

@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "linux/entropy.h"
 #include "server/sockaddr.h"
 
 #define BACKLOG            4096
@@ -129,8 +129,7 @@ static bool is_exempt(const struct web *w, const struct ip_addr *peer)
 	return ip_is_loopback(peer) || edge_trusts(&w->proxies, peer);
 }
 
-/* Whether there is room for one more of SOURCE, or could be made. */
-static bool make_room(struct web *w, const struct source *source)
+bool web_make_room(struct web *w, const struct source *source)
 {
 	bool nearly_full = w->open >= w->max - w->max / 8;
 
@@ -148,7 +147,7 @@ static void welcome(struct web *w, int fd, const struct ip_addr *peer)
 
 	if (!exempt)
 		source = source_take(&w->sources, peer);
-	if ((!exempt && !source) || !make_room(w, source)) {
+	if ((!exempt && !source) || !web_make_room(w, source)) {
 		w->counts.refused++;
 		source_drop(&w->sources, source);
 		close(fd);
@@ -175,6 +174,14 @@ static void watch_listeners(struct web *w, bool on)
 static void on_accept_again(uv_timer_t *timer)
 {
 	watch_listeners(timer->data, true);
+}
+
+/* accept(2) fails for want of a descriptor even when nobody waits. */
+static bool somebody_waits(int listener)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
 }
 
 /* Descriptors or memory are short. What waits in the backlog would wake the loop at once and
@@ -208,7 +215,8 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 		else if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return;
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			accept_failed(l->web);
+			if (somebody_waits(l->fd))
+				accept_failed(l->web);
 			return;
 		}
 		/* Else the connection had an error of its own (accept(2)), and is gone. */
@@ -307,8 +315,8 @@ struct web *web_new(uv_loop_t *loop, const struct web_host *host, size_t max)
 	struct web *w = calloc(1, sizeof(*w));
 	uint64_t seed;
 
-	linux_rng.fill(linux_rng.ctx, &seed, sizeof(seed));
-	if (!w || sources_init(&w->sources, max, seed)) {
+	if (!w || uv_random(NULL, NULL, &seed, sizeof(seed), 0, NULL) ||
+	    sources_init(&w->sources, max, seed)) {
 		free(w);
 		return NULL;
 	}

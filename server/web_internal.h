@@ -117,6 +117,9 @@ struct web {
 const char *web_date(struct web *w);
 /* An empty buffer to put an answer together in, good until the next call. */
 struct buffer *web_scratch(struct web *w);
+/* Whether there is room for one more connection of SOURCE, which counts it already, or could be
+ * made. */
+bool web_make_room(struct web *w, const struct source *source);
 /* C is off the list and its memory is gone. */
 void web_conn_gone(struct web *w, struct conn *c);
 
