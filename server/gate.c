@@ -43,6 +43,25 @@ static void collect(struct service *s)
 	}
 }
 
+/* How a probe went: the publication that waited for it goes on. */
+static void on_probed(void *ctx, uint64_t ticket, enum probe_result result, const char *reason)
+{
+	struct service *s = ctx;
+
+	if (database_begin(s->db)) /* then nothing can be stored either */
+		result = PROBE_FAILED;
+	registry_probe_done(s->registry, ticket, result, reason, clock_now(), clock_wall());
+	collect(s);
+}
+
+static void probe(struct service *s)
+{
+	struct registry_probe wanted;
+
+	while (registry_next_probe(s->registry, &wanted))
+		prober_start(s->prober, &wanted, clock_now());
+}
+
 void gate_submit(struct service *s, struct call *call, const struct registry_call *rc)
 {
 	if (database_begin(s->db)) {
@@ -55,6 +74,7 @@ void gate_submit(struct service *s, struct call *call, const struct registry_cal
 	collect(s);
 	if (!call->answered)
 		call->held_since_ns = clock_now();
+	probe(s);
 	if (s->stopping) {
 		registry_drain(s->registry);
 		collect(s);
@@ -160,6 +180,7 @@ static bool on_gone(void *ctx, void *call_ptr, bool reset)
 	struct call *call = call_ptr;
 
 	if (!call->answered) {
+		prober_cancel(s->prober, (uintptr_t)call);
 		registry_cancel(s->registry, (uintptr_t)call);
 		collect(s);
 		metrics_refusal(&s->metrics, call->method, STATUS_CANCELED);
@@ -199,7 +220,11 @@ enum err service_new(const struct service_config *cfg, uv_loop_t *loop, struct d
 			.limit_buckets = LIMIT_BUCKETS,
 			.strict_keys = cfg->strict_keys }, clock_now(), clock_wall(), &s->registry);
 	committed = database_commit(db);
+	s->prober = prober_new(loop, on_probed, s);
+	if (!s->prober && !e)
+		e = ERR_NOMEM;
 	if (e || committed) {
+		prober_free(s->prober);
 		registry_free(s->registry);
 		free(s);
 		return e ? e : committed;
@@ -215,6 +240,7 @@ enum err service_new(const struct service_config *cfg, uv_loop_t *loop, struct d
 
 void service_close(struct service *s)
 {
+	prober_close(s->prober);
 	uv_close((uv_handle_t *)&s->timer, NULL);
 }
 
@@ -223,6 +249,7 @@ void service_free(struct service *s)
 	if (!s)
 		return;
 	process_close(&s->process);
+	prober_free(s->prober);
 	registry_free(s->registry);
 	free(s);
 }

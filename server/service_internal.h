@@ -3,6 +3,7 @@
 #define SERVER_SERVICE_INTERNAL_H
 
 #include "server/metrics.h"
+#include "server/prober.h"
 #include "server/reply.h"
 #include "server/rolling.h"
 #include "server/service.h"
@@ -29,6 +30,7 @@ struct service {
 	uv_loop_t *loop;
 	struct database *db;
 	struct registry *registry;
+	struct prober *prober;
 	uv_timer_t timer;
 	bool stopping;
 	struct metrics metrics;

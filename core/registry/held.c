@@ -40,7 +40,7 @@ void room_release(struct registry *r, struct room *room)
 {
 	struct room **at = &r->punches->rooms[mesh_bucket(r->punches, room->mesh)];
 
-	if (room->n_awaits || room->n_punches)
+	if (room->n_waiting[HELD_AWAIT] || room->n_waiting[HELD_POLL] || room->n_punches)
 		return;
 	while (*at != room)
 		at = &(*at)->bucket_next;
@@ -86,6 +86,28 @@ struct held *held_new(struct registry *r, enum held_kind kind, uint64_t wait_s)
 	return h;
 }
 
+struct held *held_in_room(struct registry *r, enum held_kind kind, const char *mesh,
+                          uint64_t wait_s, unsigned max)
+{
+	struct room *room = room_get(r, mesh);
+	struct held *h;
+
+	if (!room)
+		return NULL;
+	h = room->n_waiting[kind] < max ? held_new(r, kind, wait_s) : NULL;
+	if (!h) {
+		room_release(r, room);
+		return NULL;
+	}
+	h->room = room;
+	h->next = room->waiting[kind];
+	if (h->next)
+		h->next->prev = h;
+	room->waiting[kind] = h;
+	room->n_waiting[kind]++;
+	return h;
+}
+
 /* Takes H out of the list that it is in. */
 static void unlink_held(struct registry *r, struct held *h)
 {
@@ -96,8 +118,8 @@ static void unlink_held(struct registry *r, struct held *h)
 			t->ready_last = h->prev;
 		if (t->ready == h)
 			t->ready = h->next;
-	} else if (h->room && h->room->awaits == h) {
-		h->room->awaits = h->next;
+	} else if (h->room && h->room->waiting[h->kind] == h) {
+		h->room->waiting[h->kind] = h->next;
 	}
 	if (h->prev)
 		h->prev->next = h->next;
@@ -133,9 +155,15 @@ void held_free(struct registry *r, struct held *h)
 	if (h->punch)
 		h->punch->initiator = NULL;
 	if (h->room) {
-		h->room->n_awaits--;
+		h->room->n_waiting[h->kind]--;
 		room_release(r, h->room);
 	}
+	if (h->kind == HELD_PROBE) {
+		publication_free(r, h->publication);
+		r->punches->n_probes--;
+	}
+	if (r->punches->probe == h)
+		r->punches->probe = NULL;
 	while (*at != h)
 		at = &(*at)->bucket_next;
 	*at = h->bucket_next;

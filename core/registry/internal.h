@@ -4,6 +4,7 @@
 
 #include "base/heap.h"
 #include "registry/lease.h"
+#include "registry/limits.h"
 #include "registry/registry.h"
 
 #define BUCKETS 4096 /* 2^12 */
@@ -28,6 +29,7 @@ struct registry {
 	struct text message;
 	char message_buf[320];
 	struct punch_table *punches;
+	struct limits *limits;
 	struct registry_stats stats;
 	char server_key[BASE64_LEN(X25519_LEN) + 1]; /* "" until somebody asks for it */
 	/* Scratch, so that nothing large is ever on the stack. */
@@ -52,6 +54,10 @@ void answer_error(struct registry *r, enum status code, const char *before, cons
 bool require(struct registry *r, const char *value, const char *field);
 /* For a statement that could not run. */
 void answer_storage(struct registry *r);
+/* resource_exhausted, with the time after which it is worth to try again; 0: not known. */
+void answer_limited(struct registry *r, const char *message, uint32_t retry_after_s);
+/* What a client said of how long it would wait, within 0 and REGISTRY_WAIT_MAX_S. */
+uint64_t wait_of(bool present, int32_t seconds, uint64_t absent);
 void timestamp_from_ms(google_protobuf_Timestamp *t, uint64_t ms);
 
 /* --- store ---------------------------------------------------------------------------------- */
@@ -153,6 +159,18 @@ struct proof {
  * when it does not. */
 bool proof_check(struct registry *r, const struct proof *p);
 
+/* --- rates ---------------------------------------------------------------------------------- */
+
+/* Whether the call being served is within its limits. False, with the answer given, if not. */
+bool admit(struct registry *r);
+/* Whom limits and quotas count. */
+static inline struct ip_addr caller_address(const struct registry_caller *c)
+{
+	return c->edge.family == IP_NONE ? c->peer : c->edge;
+}
+/* The same for a limit of the method's own per mesh, which limit_factor does not scale. */
+bool admit_mesh(struct registry *r, const char *mesh, struct rate rate);
+
 /* --- leases --------------------------------------------------------------------------------- */
 
 /* The row of PARTY, if TOKEN shows that the caller holds its lease; LEASE is then the token's hash.
@@ -172,6 +190,11 @@ void call_deregister_agent(struct registry *r, const DeregisterAgentRequest *q);
 void call_create_bootstrap_token(struct registry *r, const CreateBootstrapTokenRequest *q);
 void call_redeem_bootstrap_token(struct registry *r, const RedeemBootstrapTokenRequest *q);
 
+void call_publish_rendezvous(struct registry *r, const PublishBootstrapRendezvousRequest *q);
+void call_poll_rendezvous(struct registry *r, const PollBootstrapRendezvousRequest *q);
+void call_ack_rendezvous(struct registry *r, const AckBootstrapRendezvousRequest *q);
+void call_get_observed_address(struct registry *r);
+
 /* --- observed address ----------------------------------------------------------------------- */
 
 /* Whether TEXT is an address that the Internet can reach (discovery.md 3.1, [REC]). */
@@ -189,6 +212,7 @@ void punches_free(struct registry *r);
 void call_initiate_punch(struct registry *r, const InitiatePunchRequest *q);
 void call_await_punch(struct registry *r, const AwaitPunchRequest *q);
 void call_answer_punch(struct registry *r, const AnswerPunchRequest *q);
+void call_report_punch(struct registry *r, const ReportPunchRequest *q);
 void punches_cancel(struct registry *r, uint64_t ticket);
 void punches_drain(struct registry *r);
 void punches_tick(struct registry *r);

@@ -19,17 +19,36 @@ static const struct ip_prefix private_ranges[] = {
 	{ { IP_V6, { 0xff } }, 8 },             /* multicast */
 };
 
+static bool is_public(const struct ip_addr *address)
+{
+	struct ip_addr ip = ip_unmap(address);
+
+	for (size_t i = 0; i < ARRAY_LEN(private_ranges); i++)
+		if (prefix_contains(&private_ranges[i], &ip))
+			return false;
+	return ip.family != IP_NONE;
+}
+
 bool address_is_public(const char *text)
 {
 	struct ip_addr ip;
 
-	if (ip_parse(text, strlen(text), &ip))
-		return false;
-	ip = ip_unmap(&ip);
-	for (size_t i = 0; i < ARRAY_LEN(private_ranges); i++)
-		if (prefix_contains(&private_ranges[i], &ip))
-			return false;
-	return true;
+	return !ip_parse(text, strlen(text), &ip) && is_public(&ip);
+}
+
+/* Unlike a registration, this tells the address of a TCP connection that came without a proxy: it
+ * is asked for nothing else, and says nothing of ports. One that is not public is of no use. */
+void call_get_observed_address(struct registry *r)
+{
+	const struct registry_caller *caller = &r->call->caller;
+	GetObservedAddressResponse *a = response_begin(r, RPC_GET_OBSERVED_ADDRESS);
+	struct text t = TEXT_IN(a->public_ip);
+
+	if (caller->edge.family != IP_NONE)
+		text_ip(&t, &caller->edge);
+	else if (is_public(&caller->peer))
+		text_ip(&t, &caller->peer);
+	answer_ok(r);
 }
 
 bool observed_endpoint(const struct ip_addr *edge, const Endpoint *self, Endpoint *out)

@@ -46,15 +46,6 @@ bool authorize(struct registry *r, const struct party *party, struct span token,
 	return false;
 }
 
-static uint64_t wait_of(bool present, int32_t seconds, uint64_t absent)
-{
-	if (!present)
-		return absent;
-	if (seconds < 0)
-		return 0;
-	return seconds < REGISTRY_WAIT_MAX_S ? (uint64_t)seconds : REGISTRY_WAIT_MAX_S;
-}
-
 /* --- packed strings ------------------------------------------------------------------------- */
 
 static bool side_pack(struct registry *r, struct side *s, const char *const *head, size_t n_head,
@@ -165,25 +156,12 @@ void call_await_punch(struct registry *r, const AwaitPunchRequest *q)
 		answer_ok(r);
 		return;
 	}
-	if (room && room->n_awaits == REGISTRY_MESH_AWAITS_MAX) {
-		answer_error(r, STATUS_RESOURCE_EXHAUSTED, "too many polls for mesh ", q->mesh_id, "");
-		return;
-	}
-	room = room_get(r, q->mesh_id);
-	h = room ? held_new(r, HELD_AWAIT, wait) : NULL;
+	h = held_in_room(r, HELD_AWAIT, q->mesh_id, wait, REGISTRY_MESH_AWAITS_MAX);
 	if (!h) {
-		if (room)
-			room_release(r, room);
-		answer_error(r, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting", "", "");
+		answer_limited(r, "too many calls are waiting", 1);
 		return;
 	}
 	memcpy(h->lease, lease, sizeof(h->lease));
-	h->room = room;
-	h->next = room->awaits;
-	if (h->next)
-		h->next->prev = h;
-	room->awaits = h;
-	room->n_awaits++;
 }
 
 /* --- initiate ------------------------------------------------------------------------------- */
@@ -278,8 +256,8 @@ static bool offer(struct registry *r, const InitiatePunchRequest *q, const char 
 	p->initiator->punch = p;
 	r->stats.punches_offered++;
 	/* The newest poll is the one whose connection most likely still lives. */
-	if (room->awaits)
-		held_finish(r, room->awaits, OUTCOME_HAPPENED);
+	if (room->waiting[HELD_AWAIT])
+		held_finish(r, room->waiting[HELD_AWAIT], OUTCOME_HAPPENED);
 	return true;
 }
 
@@ -352,6 +330,52 @@ void call_answer_punch(struct registry *r, const AnswerPunchRequest *q)
 	a->has_start_at = a->success;
 	if (a->success)
 		timestamp_from_ms(&a->start_at, p->start_ms);
+	answer_ok(r);
+}
+
+/* --- report --------------------------------------------------------------------------------- */
+
+/* Whether the caller is the agent or the colony of P. */
+static bool takes_part(struct registry *r, const struct punch *p, const ReportPunchRequest *q)
+{
+	struct span token = span_of(q->lease_token.bytes, q->lease_token.size);
+	struct party agent = { q->mesh_id, p->offer.data }; /* the first of the offer's strings */
+	struct party colony = { q->mesh_id, NULL };
+	uint8_t lease[SHA256_LEN];
+	struct party_row row;
+
+	if (authorize(r, &agent, token, &row, lease))
+		return true;
+	return r->answer.code == STATUS_PERMISSION_DENIED &&
+	       authorize(r, &colony, token, &row, lease);
+}
+
+void call_report_punch(struct registry *r, const ReportPunchRequest *q)
+{
+	struct punch *p;
+
+	if (!require(r, q->mesh_id, "mesh_id") || !require(r, q->punch_id, "punch_id"))
+		return;
+	if (q->outcome < PunchOutcome_PUNCH_OUTCOME_DIRECT ||
+	    q->outcome > PunchOutcome_PUNCH_OUTCOME_FAILED) {
+		answer_error(r, STATUS_INVALID_ARGUMENT, "outcome is required", "", "");
+		return;
+	}
+	p = punch_find(room_find(r, q->mesh_id), q->punch_id);
+	if (!p) {
+		answer_error(r, STATUS_NOT_FOUND, "punch ", q->punch_id, " not found");
+		return;
+	}
+	if (!takes_part(r, p, q))
+		return;
+	/* Both sides may tell, and tell again: a punch counts once. */
+	if (!p->reported) {
+		r->stats.punches_reported[q->outcome - PunchOutcome_PUNCH_OUTCOME_DIRECT]++;
+		if (q->outcome != PunchOutcome_PUNCH_OUTCOME_FAILED)
+			r->stats.punch_ms_sum += q->duration_ms;
+	}
+	p->reported = true;
+	response_begin(r, RPC_REPORT_PUNCH);
 	answer_ok(r);
 }
 
@@ -435,6 +459,29 @@ uint64_t punches_held(const struct registry *r)
 	return r->punches->n_held;
 }
 
+/* How H ends, unless by its client's deadline. */
+static void end_held(struct registry *r, struct held *h, struct registry_answer *out)
+{
+	switch (h->kind) {
+	case HELD_AWAIT:
+		write_offers(r, h->room, h->lease, h->outcome == OUTCOME_TIMED_OUT);
+		break;
+	case HELD_INITIATE:
+		write_initiated(r, h);
+		break;
+	case HELD_POLL:
+		rendezvous_end_poll(r, h->room->mesh, out);
+		break;
+	case HELD_PROBE: {
+		/* Its probe took longer than any may: as good as failed. */
+		PublishBootstrapRendezvousResponse *a = response_begin(r, RPC_PUBLISH_RENDEZVOUS);
+
+		a->probe_failed = true;
+		break;
+	}
+	}
+}
+
 bool punches_next_answer(struct registry *r, struct registry_answer *out)
 {
 	struct held *h = r->punches->ready;
@@ -448,10 +495,8 @@ bool punches_next_answer(struct registry *r, struct registry_answer *out)
 		text_str(&r->message, "the deadline of the call is over");
 		out->code = STATUS_DEADLINE_EXCEEDED;
 		out->response = NULL;
-	} else if (h->kind == HELD_AWAIT) {
-		write_offers(r, h->room, h->lease, h->outcome == OUTCOME_TIMED_OUT);
 	} else {
-		write_initiated(r, h);
+		end_held(r, h, out);
 	}
 	held_free(r, h);
 	return true;

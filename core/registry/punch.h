@@ -1,5 +1,5 @@
-/* What is held in memory: long polls, and the punches that they are about. Calls that wait are
- * `held`; a punch is an agent's offer and what became of it; a room is what one mesh has of
+/* What is held in memory: long polls, and the punches that some of them are about. Calls that wait
+ * are `held`; a punch is an agent's offer and what became of it; a room is what one mesh has of
  * both. */
 #ifndef REGISTRY_PUNCH_H
 #define REGISTRY_PUNCH_H
@@ -12,11 +12,16 @@
 
 enum { TIMER_HELD, TIMER_PUNCH };
 
-enum held_kind { HELD_AWAIT, HELD_INITIATE };
+enum held_kind {
+	HELD_AWAIT,    /* a colony, for offers */
+	HELD_INITIATE, /* an agent, for the colony's answer */
+	HELD_POLL,     /* a colony, for rendezvous records */
+	HELD_PROBE     /* an agent's publication, for its probe */
+};
 
 /* How a held call ends. */
 enum outcome {
-	OUTCOME_HAPPENED,  /* an offer is there; the colony answered */
+	OUTCOME_HAPPENED,  /* an offer is there; the colony answered; a record was published */
 	OUTCOME_TIMED_OUT, /* the wait is over */
 	OUTCOME_DEADLINE   /* the client's own deadline is over */
 };
@@ -28,10 +33,11 @@ struct held {
 	enum outcome outcome;
 	bool by_client; /* the timer is the client's deadline */
 	bool ready;
-	struct room *room;         /* HELD_AWAIT */
-	struct punch *punch;       /* HELD_INITIATE */
+	struct room *room;            /* HELD_AWAIT, HELD_POLL */
+	struct punch *punch;          /* HELD_INITIATE */
+	struct publication *publication; /* HELD_PROBE, owned */
 	uint8_t lease[LEASE_TAG_LEN]; /* HELD_AWAIT */
-	struct held *prev, *next;  /* of the room's awaits, or of the ready queue */
+	struct held *prev, *next;     /* of the room's calls of its kind, or of the ready queue */
 	struct held *bucket_next;
 };
 
@@ -60,14 +66,15 @@ struct punch {
 	uint64_t start_ms;
 	uint8_t handed[HANDED_MAX][LEASE_TAG_LEN];
 	unsigned n_handed;
+	bool reported;
 	struct punch *prev, *next;
 };
 
 struct room {
 	struct room *bucket_next;
-	struct held *awaits; /* newest first */
+	struct held *waiting[HELD_POLL + 1]; /* by kind, newest first; only awaits and polls */
 	struct punch *punches, *punches_last; /* oldest first */
-	unsigned n_awaits; /* those in the ready queue too: they refer to the room */
+	unsigned n_waiting[HELD_POLL + 1]; /* those in the ready queue too: they refer to the room */
 	unsigned n_punches;
 	char mesh[]; /* with its NUL */
 };
@@ -78,7 +85,8 @@ struct punch_table {
 	struct room *rooms[BUCKETS];
 	struct held *held[BUCKETS]; /* by ticket */
 	struct held *ready, *ready_last;
-	size_t n_held, n_punches;
+	struct held *probe; /* the one that registry_next_probe hands out next */
+	size_t n_held, n_punches, n_probes;
 	uint64_t bucket_seed;
 };
 
@@ -93,11 +101,20 @@ void room_release(struct registry *r, struct room *room);
 /* Holds the call being served until WAIT_S from now, or the client's deadline if that is sooner.
  * NULL when there is no room for more. */
 struct held *held_new(struct registry *r, enum held_kind kind, uint64_t wait_s);
+/* The same for a call of ROOM's, which joins what waits there. */
+struct held *held_in_room(struct registry *r, enum held_kind kind, const char *mesh,
+                          uint64_t wait_s, unsigned max);
 /* Puts H into the queue that punches_next_answer takes from. */
 void held_finish(struct registry *r, struct held *h, enum outcome outcome);
 void held_free(struct registry *r, struct held *h);
 struct held *held_find(struct registry *r, uint64_t ticket);
 
 void punch_free(struct registry *r, struct punch *p);
+
+/* --- rendezvous.c --------------------------------------------------------------------------- */
+
+/* What a poll of MESH is answered when it ends: the response, or in ANSWER an error. */
+void rendezvous_end_poll(struct registry *r, const char *mesh, struct registry_answer *answer);
+void publication_free(struct registry *r, struct publication *p);
 
 #endif

@@ -34,6 +34,21 @@ void answer_storage(struct registry *r)
 	answer_error(r, STATUS_UNAVAILABLE, "the server's database is not available", "", "");
 }
 
+void answer_limited(struct registry *r, const char *message, uint32_t retry_after_s)
+{
+	answer_error(r, STATUS_RESOURCE_EXHAUSTED, message, "", "");
+	r->answer.retry_after_s = retry_after_s;
+}
+
+uint64_t wait_of(bool present, int32_t seconds, uint64_t absent)
+{
+	if (!present)
+		return absent;
+	if (seconds < 0)
+		return 0;
+	return seconds < REGISTRY_WAIT_MAX_S ? (uint64_t)seconds : REGISTRY_WAIT_MAX_S;
+}
+
 bool require(struct registry *r, const char *value, const char *field)
 {
 	if (*value)
@@ -68,8 +83,11 @@ enum err registry_new(const struct registry_config *cfg, uint64_t now, struct wa
 	r->message = TEXT_IN(r->message_buf);
 	/* What expired while the server was down goes at the first tick. */
 	r->sweep_at = now;
-	e = punches_new(r);
+	r->limits = limits_new(cfg->alloc, cfg->rng,
+	                       cfg->limit_buckets ? cfg->limit_buckets : REGISTRY_LIMIT_BUCKETS);
+	e = r->limits ? punches_new(r) : ERR_NOMEM;
 	if (e) {
+		limits_free(r->limits);
 		mem_free(cfg->alloc, r, sizeof(*r));
 		return e;
 	}
@@ -85,6 +103,7 @@ void registry_free(struct registry *r)
 		return;
 	a = *r->cfg.alloc;
 	punches_free(r);
+	limits_free(r->limits);
 	wipe(r, sizeof(*r));
 	mem_free(&a, r, sizeof(*r));
 }
@@ -95,11 +114,8 @@ static void set_time(struct registry *r, uint64_t now, struct wall_time wall)
 	r->wall_ms = wall_ms(wall);
 }
 
-void registry_handle(struct registry *r, const struct registry_call *call, uint64_t now,
-                     struct wall_time wall)
+static void dispatch(struct registry *r, const struct registry_call *call)
 {
-	set_time(r, now, wall);
-	r->call = call;
 	switch (call->method) {
 	case RPC_REGISTER_COLONY:
 		call_register_colony(r, call->request);
@@ -138,11 +154,19 @@ void registry_handle(struct registry *r, const struct registry_call *call, uint6
 		call_redeem_bootstrap_token(r, call->request);
 		break;
 	case RPC_PUBLISH_RENDEZVOUS:
+		call_publish_rendezvous(r, call->request);
+		break;
 	case RPC_POLL_RENDEZVOUS:
+		call_poll_rendezvous(r, call->request);
+		break;
 	case RPC_ACK_RENDEZVOUS:
+		call_ack_rendezvous(r, call->request);
+		break;
 	case RPC_REPORT_PUNCH:
+		call_report_punch(r, call->request);
+		break;
 	case RPC_GET_OBSERVED_ADDRESS:
-		answer_error(r, STATUS_UNIMPLEMENTED, "not built yet", "", "");
+		call_get_observed_address(r);
 		break;
 	case RPC_REQUEST_RELAY:
 	case RPC_RELEASE_RELAY:
@@ -151,6 +175,15 @@ void registry_handle(struct registry *r, const struct registry_call *call, uint6
 	case RPC_METHOD_COUNT:
 		core_panic(__FILE__, __LINE__, "no such method");
 	}
+}
+
+void registry_handle(struct registry *r, const struct registry_call *call, uint64_t now,
+                     struct wall_time wall)
+{
+	set_time(r, now, wall);
+	r->call = call;
+	if (admit(r))
+		dispatch(r, call);
 	r->call = NULL;
 }
 

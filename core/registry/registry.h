@@ -28,6 +28,9 @@
 #define REGISTRY_PUNCHES_MAX        16384
 #define REGISTRY_MESH_PUNCHES_MAX   1024
 #define REGISTRY_MESH_AWAITS_MAX    64
+#define REGISTRY_MESH_POLLS_MAX     64
+#define REGISTRY_PROBES_MAX         256 /* publications that wait for their probe */
+#define REGISTRY_LIMIT_BUCKETS      4096
 /* Bounds of what is stored. */
 #define REGISTRY_COLONIES_MAX       1000000
 #define REGISTRY_MESH_AGENTS_MAX    65536
@@ -53,7 +56,9 @@ struct registry_config {
 	/* Multiplies every limit on calls per time but those of the rendezvous, whose numbers
 	 * discovery.md fixes. 0: none but those. */
 	uint32_t limit_factor;
-	size_t limit_buckets; /* how many mesh, sources and leases are told apart; a power of 2 */
+	/* How many meshes, sources and leases the limits tell apart, 16 bytes each: a power of 2, or 0
+	 * for REGISTRY_LIMIT_BUCKETS. */
+	size_t limit_buckets;
 	bool strict_keys;     /* refuse public keys that are not base64 of 32 bytes */
 };
 

@@ -38,6 +38,8 @@ struct bench {
 };
 
 #define BENCH_TTL_S 300
+/* Allocations of a registry in which nothing is held. */
+#define BENCH_EMPTY 3
 
 void bench_open(struct bench *b);
 /* Closes the registry and opens it again on the same database. */

@@ -31,10 +31,10 @@ static void opening_survives_failing_memory(void **state)
 	bench_open(&b);
 	cfg = (struct registry_config){ .alloc = &b.alloc, .rng = &b.rng, .sql = bench_sql(&b),
 	                                .version = "test", .ttl_s = 1 };
-	for (long n = 0; n < 2; n++) {
+	for (long n = 0; n < BENCH_EMPTY; n++) {
 		b.allocations_left = n;
 		assert_int_equal(registry_new(&cfg, 0, b.wall, &r), ERR_NOMEM);
-		assert_int_equal(b.outstanding, 2);
+		assert_int_equal(b.outstanding, BENCH_EMPTY);
 	}
 	bench_close(&b);
 }
