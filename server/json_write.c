@@ -12,6 +12,8 @@ void protojson_quote(struct buffer *out, const char *s)
 	static const char hex[] = "0123456789abcdef";
 	const char *start = s;
 
+	/* Room for all if nothing is escaped, as is the rule. */
+	(void)buffer_reserve(out, strlen(s) + 2);
 	buffer_ch(out, '"');
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
@@ -35,14 +37,21 @@ void protojson_quote(struct buffer *out, const char *s)
 
 static void write_name(struct buffer *out, const char *name)
 {
-	buffer_ch(out, '"');
+	char *p;
+
+	if (!buffer_reserve(out, strlen(name) + 3))
+		return;
+	p = out->p + out->len;
+	*p++ = '"';
 	for (; *name; name++) {
 		if (*name == '_' && name[1])
-			buffer_ch(out, (char)(*++name - 'a' + 'A'));
+			*p++ = (char)(*++name - 'a' + 'A');
 		else
-			buffer_ch(out, *name);
+			*p++ = *name;
 	}
-	buffer_str(out, "\":");
+	*p++ = '"';
+	*p++ = ':';
+	out->len = (size_t)(p - out->p);
 }
 
 static void write_base64(struct buffer *out, const void *p, size_t n)
@@ -92,15 +101,18 @@ static void write_integer(struct buffer *out, const pb_field_iter_t *f, const vo
 {
 	/* 64-bit numbers are strings: JavaScript's have 53 bits. */
 	bool quoted = f->data_size == sizeof(int64_t);
+	char digits[24];
+	struct text t = TEXT_IN(digits);
 
 	if (quoted)
-		buffer_ch(out, '"');
+		text_ch(&t, '"');
 	if (PB_LTYPE(f->type) == PB_LTYPE_UVARINT)
-		buffer_u64(out, unsigned_value(p));
+		text_u64(&t, unsigned_value(p));
 	else
-		buffer_i64(out, signed_value(f, p));
+		text_i64(&t, signed_value(f, p));
 	if (quoted)
-		buffer_ch(out, '"');
+		text_ch(&t, '"');
+	buffer_add(out, digits, t.len);
 }
 
 static void write_enum(struct buffer *out, const struct field_name *name, int value)

@@ -95,12 +95,11 @@ static bool value_holds(struct field_path *p, const pb_field_iter_t *f, unsigned
 
 static size_t enter_field(struct field_path *p, const pb_field_iter_t *f, unsigned nth)
 {
-	const char *dot = p->len ? "." : "";
-	const char *name = message_names(f->descriptor)->fields[f->index].name;
+	size_t before = path_enter(p, message_names(f->descriptor)->fields[f->index].name);
 
 	if (PB_HTYPE(f->type) == PB_HTYPE_REPEATED)
-		return path_enter(p, "%s%s[%u]", dot, name, nth);
-	return path_enter(p, "%s%s", dot, name);
+		(void)path_enter_item(p, nth);
+	return before;
 }
 
 static bool message_holds(struct field_path *p, struct span in, const pb_msgdesc_t *desc,

@@ -1,8 +1,5 @@
 #include "server/rfc3339.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #define SECONDS_MIN (-62135596800) /* 0001-01-01T00:00:00Z */
 #define SECONDS_MAX 253402300799   /* 9999-12-31T23:59:59Z */
 
@@ -31,26 +28,38 @@ static void date_of(int64_t days, int64_t *year, int64_t *month, int64_t *day)
 	*year = era * 400 + y + (*month <= 2);
 }
 
+/* N digits, and what stands behind them. Returns where it ends. */
+static char *number(char *p, int64_t value, int n, char after)
+{
+	for (int i = n - 1; i >= 0; i--, value /= 10)
+		p[i] = (char)('0' + value % 10);
+	p[n] = after;
+	return p + n + 1;
+}
+
 bool rfc3339_format(char out[static RFC3339_MAX], int64_t seconds, int32_t nanos)
 {
 	int64_t days, rest, year, month, day;
-	int n;
+	char *p = out;
 
 	if (seconds < SECONDS_MIN || seconds > SECONDS_MAX || nanos < 0 || nanos > 999999999)
 		return false;
 	days = (seconds - SECONDS_MIN) / 86400 + SECONDS_MIN / 86400;
 	rest = (seconds - SECONDS_MIN) % 86400;
 	date_of(days, &year, &month, &day);
-	n = snprintf(out, RFC3339_MAX, "%04d-%02d-%02dT%02d:%02d:%02d", (int)year, (int)month,
-	             (int)day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+	p = number(p, year, 4, '-');
+	p = number(p, month, 2, '-');
+	p = number(p, day, 2, 'T');
+	p = number(p, rest / 3600, 2, ':');
+	p = number(p, rest / 60 % 60, 2, ':');
+	p = number(p, rest % 60, 2, nanos ? '.' : 'Z');
 	if (nanos % 1000000 == 0 && nanos)
-		n += snprintf(out + n, 12, ".%03d", (int)(nanos / 1000000));
+		p = number(p, nanos / 1000000, 3, 'Z');
 	else if (nanos % 1000 == 0 && nanos)
-		n += snprintf(out + n, 12, ".%06d", (int)(nanos / 1000));
+		p = number(p, nanos / 1000, 6, 'Z');
 	else if (nanos)
-		n += snprintf(out + n, 12, ".%09d", (int)nanos);
-	out[n] = 'Z';
-	out[n + 1] = '\0';
+		p = number(p, nanos, 9, 'Z');
+	*p = '\0';
 	return true;
 }
 

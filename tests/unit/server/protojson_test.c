@@ -182,7 +182,9 @@ static void structure(void **state)
 	refuses("{} {}", "not JSON");
 	refuses("{\"meshId\":\"\xff\"}", "not JSON");
 	refuses("{\"meshId\":\"a\\u0000b\"}", "not JSON");
-	refuses("{\"meshId\":\"a\",\"meshId\":\"b\"}", "not JSON");
+	refuses("{\"meshId\":\"a\",\"meshId\":\"b\"}", "mesh_id: given twice");
+	refuses("{\"metadata\":{\"k\":\"a\",\"\\u006b\":\"b\"}}", "metadata[\"k\"]: given twice");
+	accepts("{\"nobody\":1,\"nobody\":2}");
 	refuses("{\"meshId\":\"a\",\"mesh_id\":\"b\"}", "mesh_id: given twice");
 	refuses("{\"meshId\":[]}", "mesh_id: must be a string");
 	refuses("{\"endpoints\":{}}", "endpoints: must be a list");
@@ -191,6 +193,33 @@ static void structure(void **state)
 	memset(deep + strlen(deep), '[', 100);
 	refuses(deep, "nested too deeply");
 	accepts("{\"x\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"}");
+}
+
+/* What RFC 8259 does not allow is refused wherever it stands; what it allows is taken. */
+static void strict_json(void **state)
+{
+	static const char *const bad[] = {
+		"{\"x\":}", "{\"x\":1,}", "{,}", "{\"x\" 1}", "{\"x\":1 \"y\":2}", "{x:1}", "{'x':1}",
+		"{\"x\":[1,]}", "{\"x\":[,1]}", "{\"x\":[1 2]}", "{\"x\":[}", "{\"x\":01}", "{\"x\":-}",
+		"{\"x\":1.}", "{\"x\":.5}", "{\"x\":1e}", "{\"x\":+1}", "{\"x\":NaN}", "{\"x\":tru}",
+		"{\"x\":\"\t\"}", "{\"x\":\"\\x\"}", "{\"x\":\"\\u12g4\"}", "{\"x\":\"\\ud800\"}",
+		"{\"x\":\"\\ud800\\u0041\"}", "{\"x\":\"\\udc00\"}", "{\"x\":\"\\u0000\"}", "{\"x\":\"",
+		"{\"x\":\"\\", "{\"x\":\"\\u00", "{\"x\":\"\xc0\x80\"}", "{\"\xff\":1}", "{\"x\":1}]",
+		"{\"x\":1} x", "\xef\xbb\xbf{}", "{\"x\":1", "{\"x\"", "{\"meshId\":\"a", "{\"meshId\":\"\\q\"}",
+		"{\"meshId\":tru}", "{\"meshId\":null", "{\"meshId\":nul}", "{\"endpoints\":[\"a\"",
+		"{\"metadata\":{\"a\":\"b\"", "{\"connectPort\":01}", "{\"connectPort\":1.}", "//\n{}", "\f{}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		refuses(bad[i], "");
+	accepts(" \t\r\n{ \"x\" : [ 1 , -0.5e+3 , { } , [ ] , \"\" , true , false , null ] } \n");
+	accepts("{\"meshId\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\ude00\\u20ac\"}");
+	assert_string_equal(colony.mesh_id, "\"\\/\b\f\n\r\t\xc3\xa9\xf0\x9f\x98\x80\xe2\x82\xac");
+	accepts("{\"\\u006desh\\u0049d\":\"x\",\"\":1}");
+	assert_string_equal(colony.mesh_id, "x");
+	accepts("{\"proof\":\"AQ\\u003d\\u003D\"}");
+	assert_int_equal(colony.proof.size, 1);
 }
 
 static void times(void **state)
@@ -280,6 +309,7 @@ int main(void)
 		cmocka_unit_test(bytes_in_every_base64),
 		cmocka_unit_test(sizes_are_bounded_and_named),
 		cmocka_unit_test(structure),
+		cmocka_unit_test(strict_json),
 		cmocka_unit_test(times),
 		cmocka_unit_test(zero_is_left_out_but_for_what_is_promised),
 		cmocka_unit_test(everything_comes_back),
