@@ -1,5 +1,5 @@
-/* HTTP/2 (RFC 9113) over nghttp2: each stream is an exchange. What nghttp2 has to send is taken from
- * it once per turn, so that one write carries what many streams have to say. */
+/* HTTP/2 (RFC 9113) over nghttp2: each stream is an exchange. What nghttp2 has to send is taken
+ * from it once per turn, so that one write carries what many streams have to say. */
 #include "server/web_internal.h"
 
 #include <stdlib.h>
@@ -135,6 +135,7 @@ static nghttp2_nv nv(const char *name, const char *value)
 	return (nghttp2_nv){ n.out, v.out, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE };
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 chose the parameters */
 static ssize_t on_body_wanted(nghttp2_session *session, int32_t id, uint8_t *dst, size_t cap,
                               uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -321,6 +322,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 chose the parameters */
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t n, uint8_t flags, void *user)
 {
@@ -555,8 +557,10 @@ static void h2_free(struct conn *c)
 	struct h2 *h = c->session;
 
 	nghttp2_session_del(h->session);
-	while (h->streams)
-		stream_free(h->streams);
+	for (struct stream *s = h->streams, *next; s; s = next) {
+		next = s->next;
+		stream_free(s);
+	}
 	free(h);
 }
 

@@ -1,5 +1,5 @@
-/* HTTP requests, however they come, and the reader of HTTP/1.1 ones (RFC 9112), which is incremental.
- * The parser behind it is this file's secret. */
+/* HTTP requests, however they come, and the reader of HTTP/1.1 ones (RFC 9112), which is
+ * incremental. The parser behind it is this file's secret. */
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 

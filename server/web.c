@@ -176,6 +176,11 @@ static void on_accept_again(uv_timer_t *timer)
 	watch_listeners(timer->data, true);
 }
 
+static bool lacks_resources(int e)
+{
+	return e == EMFILE || e == ENFILE || e == ENOBUFS || e == ENOMEM;
+}
+
 /* accept(2) fails for want of a descriptor even when nobody waits. */
 static bool somebody_waits(int listener)
 {
@@ -214,7 +219,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 			close(fd);
 		else if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return;
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		else if (lacks_resources(errno)) {
 			if (somebody_waits(l->fd))
 				accept_failed(l->web);
 			return;
@@ -227,8 +232,8 @@ static int open_socket(const struct endpoint *at)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sockaddr_from_endpoint(at, &ss);
-	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0;
-	int e;
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1, off = 0, e;
 
 	if (fd < 0)
 		return -errno;

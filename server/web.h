@@ -1,6 +1,7 @@
 /* HTTP over libuv: accepting, bounding, timing out, writing. What a request means is the host's
- * business. An exchange is one request and its answer: the only one of an HTTP/1.1 connection at its
- * time (what a client sends ahead waits, up to a bound), or one stream of an HTTP/2 connection. */
+ * business. An exchange is one request and its answer: the only one of an HTTP/1.1 connection at
+ * its time (what a client sends ahead waits, up to a bound), or one stream of an HTTP/2
+ * connection. */
 #ifndef SERVER_WEB_H
 #define SERVER_WEB_H
 
@@ -23,8 +24,8 @@ struct exchange;
 struct web;
 
 struct web_host {
-	/* A request is there. The host answers with web_respond, now or later; then it names the call
-	 * with web_wait first. REQUEST is valid during the call only. */
+	/* A request is there. The host answers with web_respond, now or later; then it names the
+	 * call with web_wait first. REQUEST is valid during the call only. */
 	void (*request)(void *ctx, struct exchange *x, const struct http_request *request);
 	/* The client of CALL went away (RESET), or will send no more and may still be reading. True
 	 * when no answer will come, so that the connection may be closed; always so after RESET. */

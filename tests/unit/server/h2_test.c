@@ -39,6 +39,7 @@ static struct result *result_of(struct client *c, int32_t id)
 	return &c->results[id / 2];
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 chose the parameters */
 static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name,
                      size_t n, const uint8_t *value, size_t m, uint8_t flags, void *user)
 {
@@ -86,6 +87,7 @@ static int on_frame(nghttp2_session *s, const nghttp2_frame *frame, void *user)
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 chose the parameters */
 static ssize_t on_upload(nghttp2_session *s, int32_t id, uint8_t *dst, size_t cap, uint32_t *flags,
                          nghttp2_data_source *source, void *user)
 {
@@ -165,7 +167,8 @@ static int32_t ask(struct client *c, const char *method, const char *path, const
 {
 	nghttp2_nv list[] = {
 		nv(":method", method), nv(":scheme", "http"), nv(":path", path),
-		nv(":authority", "warren.example:8080"), nv(extra ? extra : "x", extra ? value : "y"),
+		nv(":authority", "warren.example:8080"),
+		nv(extra ? extra : "x", extra ? value : "y"),
 	};
 	nghttp2_data_provider body = { { .ptr = at }, on_upload };
 
@@ -203,7 +206,8 @@ static void requests_and_answers(void **state)
 		assert_non_null(strstr(result_of(c, id)->headers, "date="));
 	}
 	assert_int_equal(result_of(c, get)->body_len, 2);
-	assert_non_null(strstr(result_of(c, get)->headers, "content-type=text/x;content-length=2;"));
+	assert_non_null(strstr(result_of(c, get)->headers,
+	                       "content-type=text/x;content-length=2;"));
 	assert_int_equal(result_of(c, post)->body_len, 5);
 	assert_int_equal(result_of(c, big)->body_len, BIG);
 	assert_int_equal(result_of(c, head)->body_len, 0);
@@ -480,8 +484,8 @@ static bool hangs_up_on(const char *frame, size_t len, size_t n)
 static void floods_end_the_connection(void **state)
 {
 	/* In one write, so that the acknowledgements pile up; then HEADERS without an end. */
-	static const char ping[] = "\0\0\x08\6\0\0\0\0\0abcdefgh", settings[] = "\0\0\0\4\0\0\0\0\0",
-		open[] = "\0\0\1\1\0\0\0\0\1\x82", more[] = "\0\0\1\x9\0\0\0\0\1\x84",
+	static const char ping[] = "\0\0\x08\6\0\0\0\0\0abcdefgh",
+		settings[] = "\0\0\0\4\0\0\0\0\0", open[] = "\0\0\1\1\0\0\0\0\1\x82", more[] = "\0\0\1\x9\0\0\0\0\1\x84",
 		data[] = "\0\0\0\0\0\0\0\0\1";
 	char *many = malloc(1000 * sizeof(ping) + 64);
 	size_t n = 0;

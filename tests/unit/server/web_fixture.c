@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,11 +17,11 @@ static void note(struct fixture *f, const struct http_request *q)
 	f->requests++;
 	f->http2 = q->http2;
 	f->body_len = q->body.len;
-	strncpy(f->host, q->host, sizeof(f->host) - 1);
-	strncpy(f->path, q->path, sizeof(f->path) - 1);
-	strncpy(f->query, q->query, sizeof(f->query) - 1);
-	strncpy(f->method, q->method, sizeof(f->method) - 1);
-	strncpy(f->type, q->content_type, sizeof(f->type) - 1);
+	snprintf(f->host, sizeof(f->host), "%.*s", (int)sizeof(f->host) - 1, q->host);
+	snprintf(f->path, sizeof(f->path), "%.*s", (int)sizeof(f->path) - 1, q->path);
+	snprintf(f->query, sizeof(f->query), "%.*s", (int)sizeof(f->query) - 1, q->query);
+	snprintf(f->method, sizeof(f->method), "%.*s", (int)sizeof(f->method) - 1, q->method);
+	snprintf(f->type, sizeof(f->type), "%.*s", (int)sizeof(f->type) - 1, q->content_type);
 }
 
 static void on_request(void *ctx, struct exchange *x, const struct http_request *q)
@@ -29,7 +30,8 @@ static void on_request(void *ctx, struct exchange *x, const struct http_request 
 		{ "grpc-status", "0" }, { "grpc-message", "fine" },
 	};
 	struct fixture *f = ctx;
-	struct response r = { .status = 200, .content_type = "text/x", .body = "ok", .body_len = 2 };
+	struct response r = { .status = 200, .content_type = "text/x", .body = "ok",
+	                      .body_len = 2 };
 
 	note(f, q);
 	if (strcmp(q->path, "/wait") == 0) {

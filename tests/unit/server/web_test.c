@@ -1,4 +1,4 @@
-/* Connections over HTTP/1.1: answers, timeouts, limits, and what clients do that they should not. */
+/* Connections over HTTP/1.1: answers, timeouts, limits, and clients that misbehave. */
 #include "web_fixture.h"
 
 #include <fcntl.h>
