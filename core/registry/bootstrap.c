@@ -26,6 +26,7 @@ static bool note(struct registry *r, const CreateBootstrapTokenRequest *q, const
 	if (e == ERR_FULL) {
 		answer_error(r, STATUS_RESOURCE_EXHAUSTED, "mesh ", q->colony_id,
 		             " has too many tokens that were not used yet");
+		r->answer.retry_after_s = TOKEN_LIFE_S;
 		return false;
 	}
 	sha256(row.hash, span_of(jwt->p, jwt->len));

@@ -411,6 +411,7 @@ static void a_mesh_has_so_many_at_once(void **state)
 	snprintf(query, sizeof(query), "UPDATE meshes SET tokens = %d", REGISTRY_MESH_TOKENS_MAX);
 	bench_run(&s->b, query);
 	assert_int_equal(create(s, "m", "a", NULL, 0), STATUS_RESOURCE_EXHAUSTED);
+	assert_int_equal(s->b.answer.retry_after_s, TOKEN_LIFE_S);
 	assert_int_equal(create(s, "other", "a", NULL, 0), STATUS_OK);
 	assert_int_equal(redeem(s, "m", jwt), STATUS_OK);
 	assert_int_equal(create(s, "m", "a", NULL, 0), STATUS_OK);
