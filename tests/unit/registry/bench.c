@@ -116,7 +116,8 @@ static void open_registry(struct bench *b)
 	                               .version = "test", .ttl_s = BENCH_TTL_S,
 	                               .stun_port = 3478,
 	                               .server_secret = b->server_secret,
-	                               .tokens = b->tokens, .strict_keys = b->strict_keys };
+	                               .tokens = b->tokens, .strict_keys = b->strict_keys,
+	                               .limit_factor = b->limit_factor };
 
 	assert_int_equal(registry_new(&cfg, b->now, b->wall, &b->r), ERR_OK);
 }

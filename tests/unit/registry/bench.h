@@ -34,6 +34,7 @@ struct bench {
 	struct registry_answer answer;
 	uint64_t next_ticket;
 	struct registry_caller caller;
+	uint32_t limit_factor; /* of the registry that is opened next */
 	uint64_t deadline_ns;
 };
 
