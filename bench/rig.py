@@ -147,6 +147,10 @@ class Nginx(Process):
                           f"{self.dir}/nginx.conf"], stderr=rig.log)
         wait_for(self.answers, 5, "nginx")
 
+    def kill(self):
+        # Killed, it would leave its workers behind.
+        self.stop()
+
     def answers(self):
         with socket.socket() as s:
             host, port = self.address.split(":")
