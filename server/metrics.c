@@ -125,7 +125,7 @@ static void write_punches(struct buffer *out, const struct registry_stats *s)
 	sample(out, name, "_total{outcome=\"timed_out\"}", s->punches_timed_out);
 	sample(out, name, "_total{outcome=\"canceled\"}", s->punches_canceled);
 	counter(out, "warren_punches_offered", "Punches that agents asked for.", s->punches_offered);
-	family(out, reports, "counter", "", "What punches led to, as their parties report it.");
+	family(out, reports, "counter", "", "What punches led to, by the first report of each.");
 	sample(out, reports, "_total{outcome=\"direct\"}", s->punches_reported[REPORT_DIRECT]);
 	sample(out, reports, "_total{outcome=\"relayed\"}", s->punches_reported[REPORT_RELAYED]);
 	sample(out, reports, "_total{outcome=\"failed\"}", s->punches_reported[REPORT_FAILED]);
