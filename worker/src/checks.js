@@ -63,10 +63,79 @@ function depthOf(text) {
   return deepest;
 }
 
-function countMembers(value) {
-  if (Array.isArray(value)) return value.reduce((n, v) => n + countMembers(v), 0);
-  if (typeof value !== "object" || value === null) return 0;
-  return Object.values(value).reduce((n, v) => n + 1 + countMembers(v), 0);
+// JSON as it is written: every member of an object, even if its name stands twice, and numbers as
+// text.
+class Members {
+  constructor() {
+    this.entries = [];
+  }
+}
+
+class NumberText {
+  constructor(text) {
+    this.text = text;
+  }
+}
+
+const SPACE = /[ \t\r\n]*/y, STRING = /"(?:[^"\\]|\\[^])*"/y, WORD = /[^ \t\r\n,:\]}]+/y;
+const WORDS = { true: true, false: false, null: null };
+
+// Reads TEXT, which JSON.parse takes and which is not nested too deeply.
+class Reader {
+  #at = 0;
+
+  constructor(text) {
+    this.text = text;
+  }
+
+  #take(pattern) {
+    pattern.lastIndex = this.#at;
+    const [found] = pattern.exec(this.text);
+    this.#at += found.length;
+    return found;
+  }
+
+  // Takes the next character if it is C.
+  #accept(c) {
+    this.#take(SPACE);
+    if (this.text[this.#at] !== c) return false;
+    this.#at++;
+    return true;
+  }
+
+  #string() {
+    this.#take(SPACE);
+    return JSON.parse(this.#take(STRING));
+  }
+
+  #object() {
+    const members = new Members();
+    if (this.#accept("}")) return members;
+    do {
+      const name = this.#string();
+      this.#accept(":");
+      members.entries.push([name, this.value()]);
+    } while (this.#accept(","));
+    this.#accept("}");
+    return members;
+  }
+
+  #array() {
+    const items = [];
+    if (this.#accept("]")) return items;
+    do items.push(this.value());
+    while (this.#accept(","));
+    this.#accept("]");
+    return items;
+  }
+
+  value() {
+    if (this.#accept("{")) return this.#object();
+    if (this.#accept("[")) return this.#array();
+    if (this.text[this.#at] === "\"") return this.#string();
+    const word = this.#take(WORD);
+    return Object.hasOwn(WORDS, word) ? WORDS[word] : new NumberText(word);
+  }
 }
 
 function isUnicode(value) {
@@ -77,37 +146,35 @@ function isUnicode(value) {
 
 function parse(bytes) {
   if (!bytes.length) throw invalid("the body is empty; send at least {}");
-  let text, value;
+  let text, plain;
   try {
     text = strictUtf8.decode(bytes);
   } catch {
     throw invalid("the body is not JSON: it is not UTF-8");
   }
-  // Strings out; outside of them a colon stands for a member.
-  const bare = text.replace(/"(?:[^"\\]|\\[^])*"/g, "\"\"");
-  if (depthOf(bare) > DEPTH_MAX) throw invalid("the body is nested too deeply");
+  if (depthOf(text.replace(/"(?:[^"\\]|\\[^])*"/g, "")) > DEPTH_MAX) throw invalid("the body is nested too deeply");
   try {
-    value = JSON.parse(text);
+    plain = JSON.parse(text);
   } catch {
     throw invalid("the body is not JSON");
   }
-  // ProtoJSON leaves it open what a name given twice means; the client did not mean it.
-  if (bare.split(":").length - 1 !== countMembers(value)) throw invalid("the body is not JSON: a name stands twice");
-  if (!isUnicode(value)) throw invalid("the body is not JSON: a string is not Unicode, or has a NUL");
-  return value;
+  if (!isUnicode(plain)) throw invalid("the body is not JSON: a string is not Unicode, or has a NUL");
+  return new Reader(text).value();
 }
+
+const NUMBER = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 
 // A JSON number or string that denotes an integer; 1.0 and 1e3 are integers too.
 function readInteger(value, [low, high], path) {
-  let integer;
-  if (typeof value === "string" && /^-?[0-9]+$/.test(value)) {
-    integer = BigInt(value);
-  } else {
-    const real = typeof value === "number" ? value
-      : typeof value === "string" && /^[0-9+.eE-]+$/.test(value) ? Number(value) : NaN;
-    if (!Number.isInteger(real)) wrong(path, "must be an integer");
-    integer = BigInt(real);
-  }
+  const text = value instanceof NumberText ? value.text : value;
+  const parts = typeof text === "string" && text.match(NUMBER);
+  if (!parts) wrong(path, "must be an integer");
+  const whole = parts[2] === undefined && parts[3] === undefined;
+  const real = Number(text);
+  if (!whole && Number.isFinite(real) && !Number.isInteger(real)) wrong(path, "must be an integer");
+  // Beyond 2^53 a double does not say which integer is meant.
+  if (!whole && Math.abs(real) > 2 ** 53) wrong(path, "out of range");
+  const integer = BigInt(whole ? text : real);
   if (integer < low || integer > high) wrong(path, "out of range");
   return integer.toString();
 }
@@ -161,19 +228,18 @@ function readList(value, known, path) {
   return value.map((item, i) => readValue(item, known, known.field.listKind, `${path}[${i}]`));
 }
 
-function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function readMap(value, known, path) {
-  if (!isObject(value)) wrong(path, "must be an object");
-  const entries = Object.entries(value);
-  if (entries.length > known.limits.count) wrong(path, `more than ${known.limits.count} entries`);
-  return Object.fromEntries(entries.map(([key, item]) => {
+  if (!(value instanceof Members)) wrong(path, "must be an object");
+  const map = {};
+  for (const [key, item] of value.entries) {
     const at = `${path}["${key.slice(0, 32)}"]`;
     if (utf8.encode(key).length > known.key.bytes) wrong(at, `key longer than ${known.key.bytes} bytes`);
-    return [key, readString(item, known.value, at)];
-  }));
+    if (Object.hasOwn(map, key)) wrong(at, "given twice");
+    if (Object.keys(map).length === known.limits.count) wrong(path, `more than ${known.limits.count} entries`);
+    // Not map[key] = …, which would take "__proto__" for something else.
+    Object.defineProperty(map, key, { value: readString(item, known.value, at), enumerable: true });
+  }
+  return map;
 }
 
 function readValue(value, known, kind, path) {
@@ -185,10 +251,10 @@ function readValue(value, known, kind, path) {
 // VALUE as canonical ProtoJSON, with what is not known left out.
 function readMessage(value, desc, path) {
   if (desc.typeName === TIMESTAMP) return readTimestamp(value, path);
-  if (!isObject(value)) wrong(path, "must be an object");
+  if (!(value instanceof Members)) wrong(path, "must be an object");
   const { byName } = schemaOf(desc);
   const seen = new Set(), out = {};
-  for (const [name, item] of Object.entries(value)) {
+  for (const [name, item] of value.entries) {
     const known = byName.get(name);
     if (!known) continue;
     const { field } = known;
@@ -248,7 +314,7 @@ function checkMap(map, known, path) {
 // BYTES of JSON as the bytes of canonical ProtoJSON. Throws ConnectError.
 export function checkJson(bytes, desc) {
   const value = parse(bytes);
-  if (!isObject(value)) throw invalid("the body must be a JSON object");
+  if (!(value instanceof Members)) throw invalid("the body must be a JSON object");
   return utf8.encode(JSON.stringify(readMessage(value, desc, "")));
 }
 
