@@ -68,7 +68,7 @@ async function withSession(url, more, steps) {
   try {
     return await steps(session);
   } finally {
-    await new Promise((resolve) => session.close(resolve));
+    session.destroy();
   }
 }
 const rpc = (name) => ({ ":path": `${service}/${name}`, "content-type": "application/json" });
