@@ -265,6 +265,12 @@ bool database_wrote(const struct database *db)
 	       (db->spoiled || sqlite3_txn_state(db->handle, "main") == SQLITE_TXN_WRITE);
 }
 
+bool database_dirty(const struct database *db)
+{
+	return db->open_transaction &&
+	       sqlite3_txn_state(db->handle, "main") == SQLITE_TXN_WRITE;
+}
+
 static void roll_back(struct database *db)
 {
 	if (!sqlite3_get_autocommit(db->handle))

@@ -12,7 +12,8 @@
  *   - A write that fails spoils the transaction: later writes of the turn fail too, reads still
  *     work, and database_commit returns ERR_IO with nothing of the turn kept.
  *   - After a failed commit, an answer is still true if it was made while database_wrote() was
- *     false: it saw committed rows only. Every other answer of the turn must become an error. */
+ *     false: it saw committed rows only. So is that of a call that only reads, made while
+ *     database_dirty() was false. Every other answer of the turn must become an error. */
 #ifndef SERVER_DATABASE_H
 #define SERVER_DATABASE_H
 
@@ -41,6 +42,9 @@ struct sql database_sql(struct database *db);
 enum err database_begin(struct database *db) MUST_CHECK;
 /* Whether the open transaction has written, or tried to: what is read from now on may be of it. */
 bool database_wrote(const struct database *db);
+/* Whether it has changed anything: a write that was refused has not, and what a call reads that
+ * writes nothing itself is committed still. */
+bool database_dirty(const struct database *db);
 /* ERR_OK: all since database_begin is on disk. ERR_IO: nothing of it is. */
 enum err database_commit(struct database *db) MUST_CHECK;
 bool database_in_transaction(const struct database *db);

@@ -16,7 +16,9 @@
 static void to_outbox(struct service *s, struct call *call)
 {
 	call->answered = true;
-	call->committed = !database_wrote(s->db);
+	/* While the disk is full, refused writes must not take the reads of their turn along. */
+	call->committed = rpc_method_info(call->method)->reads ? !database_dirty(s->db)
+	                                                       : !database_wrote(s->db);
 	if (call->held_since_ns)
 		call->held_ns = clock_now() - call->held_since_ns;
 	call->next = NULL;

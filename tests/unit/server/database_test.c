@@ -172,9 +172,11 @@ static void it_knows_which_answers_hold_whatever_the_disk_does(void **state)
 	assert_false(database_wrote(db));
 	assert_int_equal(exec(db, "INSERT INTO t VALUES (1)"), ERR_OK);
 	assert_true(database_wrote(db));
+	assert_true(database_dirty(db));
 	assert_int_equal(count(db), 1);
 	assert_int_equal(database_commit(db), ERR_OK);
 	assert_false(database_wrote(db));
+	assert_false(database_dirty(db));
 	assert_int_equal(database_begin(db), ERR_OK);
 	assert_int_equal(exec(db, "INSERT INTO t VALUES (1)"), ERR_IO);
 	assert_true(database_wrote(db));
@@ -221,6 +223,13 @@ static void a_full_disk_fails_the_commit_and_loses_nothing(void **state)
 	assert_int_equal(count(db), 1);
 	assert_false(database_wrote(db));
 	assert_int_equal(database_commit(db), ERR_OK);
+	/* A refused write changes nothing, and what is read after it is committed. */
+	assert_int_equal(database_begin(db), ERR_OK);
+	assert_int_equal(exec(db, "INSERT INTO t VALUES (1)"), ERR_IO);
+	assert_true(database_wrote(db));
+	assert_false(database_dirty(db));
+	assert_int_equal(count(db), 1);
+	assert_int_equal(database_commit(db), ERR_IO);
 	set_file_limit(RLIM_INFINITY);
 	assert_int_equal(insert(db, 10), ERR_IO);
 	assert_true(degraded_by(db, NULL));
