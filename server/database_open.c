@@ -129,7 +129,9 @@ static enum err open_file(struct database *db, char *why, size_t cap)
 			return e;
 		sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	}
-	rc = exec(db, db->fresh ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL");
+	/* There is nothing in a new one to roll back to. */
+	rc = exec(db, db->fresh ? "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY"
+	                        : "PRAGMA synchronous=FULL");
 	if (!rc)
 		rc = exec(db, "PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON;"
 		              "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384;"

@@ -249,8 +249,9 @@ enum err server_confine(const struct server *s, char *why, size_t cap)
 	tzset();
 	sha256(digest, span_of("", 0));
 	c.path[c.n++] = (struct sandbox_path){ s->cfg->data_dir, true };
-	/* libuv keeps one to spare; the metrics tell the size of the process. */
+	/* libuv keeps one to spare, SQLite seeds itself, the metrics tell the size of the process. */
 	let_read(&c, "/dev/null");
+	let_read(&c, "/dev/urandom");
 	let_read(&c, "/proc/self");
 	if (s->cfg->tls_cert) {
 		let_read_beside(&c, s->cfg->tls_cert);
