@@ -322,6 +322,9 @@ static int run_on_node(struct colony_daemon *d)
 	int code = 1;
 
 	wg_set_private_key(node_device(d->node), d->private_key, clock_now());
+	/* So that the mesh is ours, and stays it while we are away. Agents do not prove: whoever takes
+	 * an agent's name at the server gains nothing from it, and every start would take longer. */
+	node_prove_with(d->node, d->private_key);
 	if (make_colony(d) == ERR_OK) {
 		addresses.address4 = colony_address4(d->colony);
 		addresses.address6 = colony_address6(d->colony);

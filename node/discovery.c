@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "linux/clock.h"
 #include "node/discovery_json.h"
 
 #define BODY_MAX          (256 * 1024)
@@ -20,6 +21,7 @@ struct call {
 	char *body;
 	size_t len;
 	enum rpc_method method;
+	struct rpc_request *after; /* this call asks for the server's key, for that registration */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -35,8 +37,16 @@ struct lookup {
 	struct discovery *owner; /* NULL: nobody waits any more */
 };
 
+/* What is known of the server's key, which proofs are made against. */
+enum server_key { SERVER_KEY_UNKNOWN, SERVER_KEY_KNOWN, SERVER_KEY_NONE };
+
 struct discovery {
 	uv_loop_t *loop;
+	bool proves;
+	uint8_t private_key[X25519_LEN];
+	enum server_key key_state;
+	uint8_t key[X25519_LEN];
+	int64_t clock_ahead_s; /* of the server's clock, which proofs must agree with, before ours */
 	char *url;
 	struct discovery_hooks hooks;
 	CURLM *multi;
@@ -272,6 +282,9 @@ static void call_clear(struct call *c)
 	if (c->body)
 		wipe(c->body, c->len);
 	free(c->body);
+	if (c->after)
+		wipe(c->after, sizeof(*c->after));
+	free(c->after);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -292,7 +305,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 	return len;
 }
 
-static void finish(struct discovery *d, struct call *c, CURLcode code)
+static void answer(struct discovery *d, struct call *c, CURLcode code)
 {
 	struct rpc_reply *reply = calloc(1, sizeof(*reply));
 	struct stun_names *stun = calloc(1, sizeof(*stun));
@@ -312,12 +325,54 @@ static void finish(struct discovery *d, struct call *c, CURLcode code)
 		text_str(&t, ": ");
 		text_str(&t, *c->error ? c->error : curl_easy_strerror(code));
 	}
+	/* A proof that is refused may have been made against the key of a server that is gone. */
+	if (reply->method == RPC_REGISTER && reply->result == RPC_DENIED)
+		d->key_state = SERVER_KEY_UNKNOWN;
 	call_clear(c);
 	d->hooks.reply(d->hooks.ctx, reply);
 	resolve(d, stun);
 	wipe(reply, sizeof(*reply));
 	free(reply);
 	free(stun);
+}
+
+static void start(struct discovery *d, struct call *c, const struct rpc_request *r);
+
+/* What Health has told. False when nobody has answered: then the registration has failed, too. */
+static bool take_server_key(struct discovery *d, const struct call *c, CURLcode code)
+{
+	struct curl_header *date;
+	long status = 0;
+	time_t then;
+
+	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (code != CURLE_OK || status >= 500)
+		return false;
+	d->key_state = SERVER_KEY_NONE;
+	if (status == 200 && discovery_decode_server_key(c->body ? c->body : "", c->len, d->key))
+		d->key_state = SERVER_KEY_KNOWN;
+	/* A device without a clock of its own does not know what year it is; the server does. */
+	if (curl_easy_header(c->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK) {
+		then = curl_getdate(date->value, NULL);
+		if (then != (time_t)-1)
+			d->clock_ahead_s = (int64_t)then - (int64_t)clock_wall().s;
+	}
+	return true;
+}
+
+static void finish(struct discovery *d, struct call *c, CURLcode code)
+{
+	struct rpc_request *r = c->after;
+
+	if (!r || !take_server_key(d, c, code)) {
+		answer(d, c, code);
+		return;
+	}
+	c->after = NULL;
+	call_clear(c);
+	start(d, c, r);
+	wipe(r, sizeof(*r));
+	free(r);
 }
 
 static struct call *call_of(struct discovery *d, const CURL *easy)
@@ -341,17 +396,31 @@ static void check_done(struct discovery *d)
 	}
 }
 
+/* The proof that goes with a registration. False when there is none to give. */
+static bool prove(const struct discovery *d, const struct rpc_request *r, struct evidence *out)
+{
+	struct registration_claim claim = { r->mesh_id, r->is_colony ? "" : r->agent_id, 0 };
+
+	if (r->method != RPC_REGISTER || !d->proves || d->key_state != SERVER_KEY_KNOWN)
+		return false;
+	out->time_s = claim.time_s = (int64_t)clock_wall().s + d->clock_ahead_s;
+	return registration_proof(out->proof, d->private_key, d->key, &claim) == ERR_OK;
+}
+
+/* Makes the call of R; or, if it has AFTER it a registration, the one for the server's key. */
 static bool prepare(struct discovery *d, struct call *c, const struct rpc_request *r)
 {
+	struct evidence evidence;
 	char url[1024];
 	struct text t = TEXT_IN(url);
 
 	text_str(&t, d->url);
 	text_str(&t, PATH);
-	text_str(&t, discovery_method_name(r));
+	text_str(&t, c->after ? "Health" : discovery_method_name(r));
 	c->owner = d;
 	c->method = r->method;
-	c->request = discovery_encode(r);
+	c->request = c->after ? strdup("{}")
+		: discovery_encode(r, prove(d, r, &evidence) ? &evidence : NULL);
 	c->easy = curl_easy_init();
 	c->headers = curl_slist_append(NULL, "Content-Type: application/json");
 	if (c->headers)
@@ -379,16 +448,33 @@ static bool prepare(struct discovery *d, struct call *c, const struct rpc_reques
 	return true;
 }
 
+static void start(struct discovery *d, struct call *c, const struct rpc_request *r)
+{
+	if (!prepare(d, c, r) || curl_multi_add_handle(d->multi, c->easy) != CURLM_OK) {
+		if (!c->easy)
+			abort(); /* out of memory */
+		answer(d, c, CURLE_OUT_OF_MEMORY);
+	}
+}
+
 void discovery_call(struct discovery *d, const struct rpc_request *r)
 {
 	struct call *c = &d->calls[r->method];
 
 	call_clear(c);
-	if (!prepare(d, c, r) || curl_multi_add_handle(d->multi, c->easy) != CURLM_OK) {
-		if (!c->easy)
+	if (r->method == RPC_REGISTER && d->proves && d->key_state == SERVER_KEY_UNKNOWN) {
+		c->after = malloc(sizeof(*c->after));
+		if (!c->after)
 			abort(); /* out of memory */
-		finish(d, c, CURLE_OUT_OF_MEMORY);
+		*c->after = *r;
 	}
+	start(d, c, r);
+}
+
+void discovery_prove_with(struct discovery *d, const uint8_t private_key[static X25519_LEN])
+{
+	memcpy(d->private_key, private_key, sizeof(d->private_key));
+	d->proves = true;
 }
 
 void discovery_cancel(struct discovery *d, enum rpc_method method)
@@ -488,6 +574,7 @@ static void on_closed(uv_handle_t *h)
 	void *ctx = d->done_ctx;
 
 	free(d->url);
+	wipe(d, sizeof(*d));
 	free(d);
 	if (done)
 		done(ctx);

@@ -27,6 +27,10 @@ enum err discovery_new(uv_loop_t *loop, const char *url, const struct discovery_
 /* Calls that are out end without an answer. DONE is called on the loop when the handles are gone. */
 void discovery_free(struct discovery *d, void (*done)(void *ctx), void *ctx);
 
+/* Registrations shall prove that the caller holds PRIVATE_KEY, which is copied: the server is asked
+ * for its key first. A server that has none is registered with as before. */
+void discovery_prove_with(struct discovery *d, const uint8_t private_key[static X25519_LEN]);
+
 void discovery_call(struct discovery *d, const struct rpc_request *r);
 void discovery_cancel(struct discovery *d, enum rpc_method method);
 /* The host's network changed: connections from addresses that are gone would hang. Drops them all;

@@ -91,7 +91,7 @@ static void encode_register(json_t *o, const struct rpc_request *r)
 	set_ip(o, "meshIpv6", &r->mesh6);
 }
 
-char *discovery_encode(const struct rpc_request *r)
+char *discovery_encode(const struct rpc_request *r, const struct evidence *evidence)
 {
 	json_t *o = json_object();
 	char *body;
@@ -102,6 +102,10 @@ char *discovery_encode(const struct rpc_request *r)
 	switch (r->method) {
 	case RPC_REGISTER:
 		encode_register(o, r);
+		if (evidence) {
+			set_base64(o, "proof", evidence->proof, sizeof(evidence->proof));
+			json_object_set_new(o, "proofTime", json_integer(evidence->time_s));
+		}
 		break;
 	case RPC_INITIATE_PUNCH:
 		set_string(o, "agentId", r->agent_id);
@@ -147,6 +151,16 @@ static void decode_key(struct rpc_reply *out, const json_t *o, const char *key)
 
 	out->has_public_key = *s && base64_decode_exact(s, strlen(s), out->public_key,
 	                                                sizeof(out->public_key)) == ERR_OK;
+}
+
+bool discovery_decode_server_key(const char *body, size_t len, uint8_t key[static X25519_LEN])
+{
+	json_t *o = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *s = string_at(o, "serverKey");
+	bool told = *s && base64_decode_exact(s, strlen(s), key, X25519_LEN) == ERR_OK;
+
+	json_decref(o);
+	return told;
 }
 
 static size_t decode_candidates(const json_t *o, struct candidate *out)

@@ -54,6 +54,11 @@ struct wg_device *node_device(struct node *n)
 	return interface_device(n->interface);
 }
 
+void node_prove_with(struct node *n, const uint8_t private_key[static WG_KEY_LEN])
+{
+	discovery_prove_with(n->discovery, private_key);
+}
+
 const struct logger *node_log(struct node *n)
 {
 	return &n->cfg.log;

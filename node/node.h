@@ -55,6 +55,8 @@ void node_free(struct node *n);
 /* Addresses of the interface, and the link up; also done by MESH_ADDRESSES. */
 void node_set_addresses(struct node *n, const struct mesh_action *a);
 struct wg_device *node_device(struct node *n);
+/* Registrations shall prove that this is ours: see discovery_prove_with. */
+void node_prove_with(struct node *n, const uint8_t private_key[static WG_KEY_LEN]);
 const struct logger *node_log(struct node *n);
 /* Keys that every status has: interface, public_key, addresses, listen_port, uptime_seconds,
  * server, nat. */

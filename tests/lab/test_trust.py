@@ -3,6 +3,7 @@
 
 import base64
 import hashlib
+import json
 import time
 
 from lab import wait_for
@@ -61,6 +62,26 @@ class TrustTest(MeshTest):
         agent = self.agent()
         agent.mesh = "nowhere"
         self.assert_refused(agent, "no colony is registered for this mesh")
+
+    def test_the_mesh_is_its_colonys(self):
+        """A stranger that knows the mesh's name can register it neither with another key nor with
+        the colony's own, which anybody can look up."""
+        stranger = self.agent_site.host("stranger")
+        url = f"{self.server.url}/coral.discovery.v1.DiscoveryService/"
+
+        def call(method, **fields):
+            answer = stranger.run("curl", "-s", "-H", "Content-Type: application/json", "-d",
+                                  json.dumps({"meshId": "demo", **fields}), url + method)
+            return json.loads(answer.stdout)
+
+        mine = {"endpoints": ["5.2.0.2:1"]}
+        key = call("LookupColony")["pubkey"]
+        for pubkey in (key, STRANGER_KEY):
+            self.assertEqual(call("RegisterColony", pubkey=pubkey, **mine).get("code"),
+                             "permission_denied")
+        self.colony.kill()
+        self.colony.start()
+        self.assertEqual(call("LookupColony")["pubkey"], key)
 
     def lying(self, **lies):
         def rewrite(method, answer):
