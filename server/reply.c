@@ -183,7 +183,8 @@ void reply_close(struct reply *r, const struct envelope *env, struct response *o
 	if (r->header.name)
 		add_header(out->headers, r->header.name, r->header.value);
 	snprintf(r->retry_text, sizeof(r->retry_text), "%u", (unsigned)r->retry_after_s);
-	if (r->retry_after_s)
+	/* gRPC's errors are one block of headers, which the trailers are part of. */
+	if (r->retry_after_s && env->protocol != PROTOCOL_GRPC)
 		add_header(out->headers, "retry-after", r->retry_text);
 	if (env->protocol == PROTOCOL_CONNECT)
 		close_connect(r, env, out);

@@ -133,14 +133,18 @@ static void make_call(struct service *s, const struct incoming *in)
 	struct ip_addr edge = edge_client(&s->cfg.edge, &peer, in->request);
 	struct call *call = calloc(1, sizeof(*call));
 	struct refusal why;
+	const char *mesh;
 
 	if (!call) {
 		(void)refuse(&why, STATUS_RESOURCE_EXHAUSTED, "out of memory");
 		refuse_call(s, in, &why);
 		return;
 	}
-	strncpy(call->mesh, protojson_string_field(info->request, &s->request, "mesh_id"),
-	        sizeof(call->mesh) - 1);
+	mesh = protojson_string_field(info->request, &s->request, "mesh_id");
+	/* Tokens name a mesh by its colony. */
+	if (!*mesh)
+		mesh = protojson_string_field(info->request, &s->request, "colony_id");
+	strncpy(call->mesh, mesh, sizeof(call->mesh) - 1);
 	call->conn = in->exchange;
 	call->method = in->method;
 	call->env = in->env;
