@@ -17,6 +17,8 @@
 /* Acknowledgements that wait because the client does not read. */
 #define ACKS_MAX      256
 #define SETTINGS_MAX  32 /* entries of one SETTINGS frame */
+/* Of all connections together: this many per connection that there may be. */
+#define STREAMS_MEAN_MAX 4
 
 struct answer {
 	size_t body_len, at;
@@ -80,6 +82,7 @@ static void stream_free(struct stream *s)
 		h->streams = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
+	h->conn->web->n_streams--;
 	if (--h->n_streams == 0)
 		h->rested = false;
 	free(s->answer);
@@ -297,10 +300,16 @@ static unsigned take_header(struct http_request *q, const uint8_t *name, size_t 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h = user;
+	struct web *w = h->conn->web;
 	struct stream *s;
 
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
+	if (w->n_streams >= w->max * STREAMS_MEAN_MAX) {
+		w->counts.refused++;
+		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+		                                 NGHTTP2_REFUSED_STREAM);
+	}
 	s = calloc(1, sizeof(*s));
 	if (s)
 		s->request = http_request_new();
@@ -317,6 +326,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		s->next->prev = s;
 	h->streams = s;
 	h->n_streams++;
+	w->n_streams++;
 	stream_deadline(s, DEADLINE_STREAM_REQUEST);
 	nghttp2_session_set_stream_user_data(session, s->id, s);
 	return 0;

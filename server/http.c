@@ -64,8 +64,8 @@ static bool valid_host(char *host)
 	                             "0123456789.-_") == strlen(host);
 }
 
-/* RFC 9112 section 3.2: absolute-form is accepted, and means its path. Returns the query. */
-static const char *normalize_target(char *path)
+/* RFC 9112 section 3.2: absolute-form is accepted, and means its path. */
+static void split_target(struct http_request *q, char *path)
 {
 	char *slash, *query;
 
@@ -76,11 +76,13 @@ static const char *normalize_target(char *path)
 		else
 			memcpy(path, "/", 2);
 	}
+	q->path = path;
+	q->query = "";
 	query = strchr(path, '?');
 	if (!query)
-		return path + strlen(path);
+		return;
 	*query = '\0';
-	return query + 1;
+	q->query = query + 1;
 }
 
 struct http_request *http_request_new(void)
@@ -91,8 +93,9 @@ struct http_request *http_request_new(void)
 		return NULL;
 	/* The strings are set to "" one by one: clearing all their room would cost more than
 	 * reading a request does. */
-	q->method[0] = q->path[0] = '\0';
-	q->query = q->path;
+	q->method[0] = '\0';
+	q->path = q->query = "";
+	q->target = (struct buffer){ 0 };
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		((char *)q)[fields[i].offset] = '\0';
 	q->http2 = q->keep_alive = q->expects_continue = false;
@@ -105,18 +108,18 @@ void http_request_free(struct http_request *q)
 {
 	if (!q)
 		return;
+	buffer_free(&q->target);
 	buffer_free(&q->body);
 	free(q);
 }
 
 unsigned http_add_target(struct http_request *q, const char *p, size_t n)
 {
-	size_t len = strlen(q->path);
-
-	if (n >= sizeof(q->path) - len)
+	if (n >= HTTP_TARGET_MAX - q->target.len)
 		return 414;
-	memcpy(q->path + len, p, n);
-	q->path[len + n] = '\0';
+	buffer_add(&q->target, p, n);
+	if (q->target.failed)
+		return 503;
 	return memchr(p, '\0', n) ? 400 : 0;
 }
 
@@ -155,7 +158,10 @@ unsigned http_field_add(struct http_request *q, const struct http_field *f, bool
 
 unsigned http_head_complete(struct http_request *q, bool host_required)
 {
-	q->query = normalize_target(q->path);
+	buffer_ch(&q->target, '\0');
+	if (q->target.failed)
+		return 503;
+	split_target(q, q->target.p);
 	if (http_field_seen(q, &fields[0]) ? !valid_host(q->host) : host_required)
 		return 400;
 	return 0;

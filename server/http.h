@@ -13,8 +13,8 @@
 /* A request as far as this server cares. Strings are "" when the header is absent. */
 struct http_request {
 	char method[16];
-	char path[HTTP_TARGET_MAX]; /* without the query */
-	const char *query;          /* inside of the same buffer */
+	const char *path;           /* without the query */
+	const char *query;
 	char host[256];             /* without port and brackets */
 	char content_type[128];
 	char content_encoding[32];
@@ -30,7 +30,9 @@ struct http_request {
 	bool keep_alive; /* HTTP/1.1 */
 	bool expects_continue;
 	struct buffer body;
-	uint32_t seen; /* which of the kept headers were there: http.c's */
+	/* http.c's: the target, where path and query are, and which of the kept headers were there. */
+	struct buffer target;
+	uint32_t seen;
 };
 
 /* What the versions of HTTP share: a request is put together from its parts. Functions that return

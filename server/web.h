@@ -54,7 +54,7 @@ struct response {
 
 struct web_counts {
 	uint64_t accepted;
-	uint64_t refused;      /* the table was full, or their source had its share */
+	uint64_t refused;      /* the table was full, or their source had its share; streams, too */
 	uint64_t evicted;      /* idle or slow ones that made room */
 	uint64_t late;         /* closed by a timeout, but for idle ones */
 	uint64_t tls_failures; /* handshakes and records */

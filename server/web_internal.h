@@ -96,6 +96,7 @@ struct web {
 	bool stopping; /* nothing new is taken */
 	bool finished; /* our handles are closed */
 	size_t max, open, n; /* N: those whose memory is not yet gone as well */
+	size_t n_streams; /* of HTTP/2 */
 	size_t share;
 	struct edge proxies;
 	struct sources sources;

@@ -260,7 +260,7 @@ static void the_preface_in_pieces(void **state)
 
 static void streams_do_not_wait_for_each_other(void **state)
 {
-	struct fixture *f = fixture_new(10);
+	struct fixture *f = fixture_new(100);
 	struct client *c = malloc(sizeof(*c));
 	int32_t first, now;
 
@@ -291,6 +291,35 @@ static void streams_do_not_wait_for_each_other(void **state)
 	assert_int_equal(web_connections(f->web), 0);
 	fixture_free(f);
 	free(c);
+}
+
+static void streams_of_all_are_bounded(void **state)
+{
+	struct fixture *f = fixture_new(1); /* so 4 streams, as nobody goes through the listener */
+	struct client *c = malloc(sizeof(*c)), *d = malloc(sizeof(*d));
+	int32_t first, last;
+
+	(void)state;
+	client_begin(c, f, 65535);
+	client_begin(d, f, 65535);
+	for (size_t i = 0; i < 3; i++)
+		ask(c, "POST", "/wait", NULL, NULL, NULL);
+	client_run(c);
+	first = ask(d, "POST", "/wait", NULL, NULL, NULL);
+	last = ask(d, "POST", "/wait", NULL, NULL, NULL);
+	client_run(d);
+	assert_int_equal(f->n_waiting, 4);
+	assert_false(result_of(d, first)->closed);
+	assert_int_equal(result_of(d, last)->error, NGHTTP2_REFUSED_STREAM);
+	client_end(c);
+	last = ask(d, "POST", "/wait", NULL, NULL, NULL);
+	client_run(d);
+	assert_int_equal(f->n_waiting, 5);
+	assert_false(result_of(d, last)->closed);
+	client_end(d);
+	fixture_free(f);
+	free(c);
+	free(d);
 }
 
 static void bodies_and_heads_are_bounded(void **state)
@@ -355,8 +384,8 @@ static void timeouts_of_streams(void **state)
 	int32_t slow, stuck, waits;
 
 	(void)state;
-	f->web->deadlines.class[DEADLINE_STREAM_REQUEST].ms = 40;
-	f->web->deadlines.class[DEADLINE_STREAM_WRITE].ms = 40;
+	f->web->deadlines.class[DEADLINE_STREAM_REQUEST].ms = 200;
+	f->web->deadlines.class[DEADLINE_STREAM_WRITE].ms = 200;
 	client_begin(c, f, 100); /* its window never lets a large answer through */
 	nghttp2_session_set_local_window_size(c->session, 0, 0, 100);
 	c->upload = "abc";
@@ -365,7 +394,7 @@ static void timeouts_of_streams(void **state)
 	waits = ask(c, "POST", "/wait", NULL, NULL, NULL);
 	slow = ask(c, "POST", "/now", NULL, NULL, &at);
 	client_run(c);
-	fixture_run(f, 60);
+	fixture_run(f, 250);
 	client_run(c);
 	assert_int_equal(result_of(c, slow)->status, 408);
 	assert_true(result_of(c, slow)->closed);
@@ -378,7 +407,7 @@ static void timeouts_of_streams(void **state)
 	client_run(c);
 	assert_int_equal(result_of(c, stuck)->status, 200);
 	assert_false(result_of(c, stuck)->closed);
-	fixture_run(f, 60);
+	fixture_run(f, 250);
 	client_run(c);
 	assert_true(result_of(c, stuck)->closed);
 	assert_int_equal(result_of(c, stuck)->error, NGHTTP2_CANCEL);
@@ -514,6 +543,7 @@ int main(void)
 		cmocka_unit_test(requests_and_answers),
 		cmocka_unit_test(the_preface_in_pieces),
 		cmocka_unit_test(streams_do_not_wait_for_each_other),
+		cmocka_unit_test(streams_of_all_are_bounded),
 		cmocka_unit_test(bodies_and_heads_are_bounded),
 		cmocka_unit_test(timeouts_of_streams),
 		cmocka_unit_test(stops_in_order),

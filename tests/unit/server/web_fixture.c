@@ -111,6 +111,13 @@ void fixture_run(struct fixture *f, unsigned ms)
 	}
 }
 
+void fixture_until(struct fixture *f, size_t n)
+{
+	for (int i = 0; i < 5000 && web_connections(f->web) > n; i++)
+		fixture_run(f, 1);
+	assert_int_equal(web_connections(f->web), n);
+}
+
 void fixture_answer(struct fixture *f, size_t i, const char *body)
 {
 	struct exchange *x = f->waiting[i];
@@ -137,11 +144,15 @@ int fixture_dial(struct fixture *f)
 	struct sockaddr_storage ss;
 	socklen_t len = sockaddr_from_endpoint(&f->at, &ss);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct web_counts *counts = web_counts(f->web);
+	uint64_t before = counts->accepted + counts->refused;
 
 	f->tcp = true;
 	assert_true(fd >= 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
-	fixture_run(f, 5);
+	for (int i = 0; i < 2000 && counts->accepted + counts->refused == before; i++)
+		fixture_run(f, 1);
+	assert_int_equal(counts->accepted + counts->refused, before + 1);
 	return fd;
 }
 
@@ -165,7 +176,7 @@ ssize_t fixture_receive(struct fixture *f, int fd, char *dst, size_t cap)
 	size_t got = 0;
 	ssize_t n = 0;
 
-	for (int idle = 0; idle < 3 && got + 1 < cap;) {
+	for (int idle = 0; idle < (f->tcp ? 10 : 3) && got + 1 < cap;) {
 		fixture_turn(f);
 		n = recv(fd, dst + got, cap - 1 - got, MSG_DONTWAIT);
 		if (n > 0)

@@ -38,6 +38,8 @@ void fixture_free(struct fixture *f);
 /* Runs the loop until it has nothing to do for a moment, or for MS. */
 void fixture_turn(struct fixture *f);
 void fixture_run(struct fixture *f, unsigned ms);
+/* Runs until N connections are left, for some seconds at most. */
+void fixture_until(struct fixture *f, size_t n);
 /* Answers the request that is waiting as number I. */
 void fixture_answer(struct fixture *f, size_t i, const char *body);
 

@@ -119,9 +119,8 @@ static void who_goes_away_is_told(void **state)
 	fixture_talk(f, fd, GET("/wait"), answer, sizeof(answer));
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	close(fd);
-	fixture_run(f, 5);
+	fixture_until(f, 0);
 	assert_int_equal(f->gone, 1);
-	assert_int_equal(web_connections(f->web), 0);
 	fixture_free(f);
 }
 
@@ -132,7 +131,7 @@ static void timeouts(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < DEADLINE_CLASSES; i++)
-		f->web->deadlines.class[i].ms = 60;
+		f->web->deadlines.class[i].ms = 200;
 	f->web->deadlines.class[DEADLINE_IDLE].ms = 75000;
 	slow = fixture_connect(f);
 	preface = fixture_connect(f);
@@ -141,16 +140,16 @@ static void timeouts(void **state)
 	fixture_send(f, preface, "PRI * H", 7);
 	for (int i = 0; i < 20; i++)
 		fixture_send(f, stuck, GET("/big"), strlen(GET("/big")));
-	fixture_run(f, 30);
 	assert_int_equal(web_connections(f->web), 4);
-	fixture_send(f, slow, "s", 1); /* dribbling does not help */
-	fixture_run(f, 50);
+	for (int i = 0; i < 10; i++) {
+		fixture_run(f, 30);
+		fixture_send(f, slow, "s", 1); /* dribbling does not help */
+	}
 	assert_true(fixture_receive(f, slow, answer, sizeof(answer)) > 0);
 	assert_non_null(strstr(answer, "408"));
 	assert_false(open_at(f, preface));
-	fixture_run(f, 100);
+	fixture_until(f, 1);
 	assert_true(open_at(f, idle));
-	assert_int_equal(web_connections(f->web), 1);
 	assert_int_equal(web_counts(f->web)->late, 3);
 	close(idle);
 	close(slow);
@@ -316,7 +315,7 @@ static void without_descriptors(void **state)
 	assert_int_equal(dial(f, spare), 0);
 	fixture_run(f, 50);
 	errors = web_counts(f->web)->accept_errors;
-	assert_in_range(errors, 1, 2);
+	assert_in_range(errors, 1, 20); /* a spin would make thousands */
 	setrlimit(RLIMIT_NOFILE, &old);
 	fixture_run(f, 120);
 	fixture_talk(f, spare, GET("/now"), answer, sizeof(answer));
@@ -361,8 +360,7 @@ static void stops_in_order(void **state)
 	assert_non_null(strstr(answer, "bye"));
 	assert_int_equal(web_connections(f->web), 1); /* lingers for our end */
 	close(waiting);
-	fixture_turn(f);
-	assert_int_equal(web_connections(f->web), 0);
+	fixture_until(f, 0);
 	close(idle);
 	close(late);
 	fixture_free(f);
