@@ -7,6 +7,13 @@
 /* How long after the last was due all must be answered: deployed clients wait ten seconds. */
 #define GRACE_NS (10 * NS_PER_S)
 
+/* What a connection's tag says of its agent. */
+enum turn {
+	TURN_NONE,  /* not its turn, or answered */
+	TURN_FRESH, /* opens a connection, or has asked on it */
+	TURN_REUSED /* has asked on a connection from before */
+};
+
 struct wave {
 	const struct options *o;
 	struct client *client;
@@ -33,7 +40,7 @@ static void on_answer(void *ctx, struct conn *c, const struct answer *a)
 	struct wave *w = ctx;
 
 	samples_add(&w->samples, now_ns() - c->due);
-	c->tag = 0;
+	c->tag = TURN_NONE;
 	w->ok += a->status == 200;
 	w->refused += a->status != 200;
 }
@@ -42,9 +49,16 @@ static void on_lost(void *ctx, struct conn *c)
 {
 	struct wave *w = ctx;
 
-	/* One that was closed while idle is opened again when its turn comes. */
-	w->lost += c->tag != 0;
-	c->tag = 0;
+	if (c->tag == TURN_REUSED) {
+		/* The server closed it as idle while the request was on its way: clients ask once
+		 * more on a new connection (RFC 9112 section 9.3.1), and so does this. */
+		c->tag = TURN_FRESH;
+		w->lost += !client_open(w->client, c);
+		return;
+	}
+	/* One that was closed while idle is opened when its turn comes. */
+	w->lost += c->tag == TURN_FRESH;
+	c->tag = TURN_NONE;
 }
 
 static void begin(struct wave *w, uint64_t due)
@@ -52,7 +66,7 @@ static void begin(struct wave *w, uint64_t due)
 	struct conn *c = client_conn(w->client, w->begun++);
 
 	c->due = due;
-	c->tag = 1;
+	c->tag = c->state == CONN_IDLE ? TURN_REUSED : TURN_FRESH;
 	if (c->state == CONN_IDLE)
 		ask(w, c);
 	else if (!client_open(w->client, c))
