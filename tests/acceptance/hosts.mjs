@@ -18,6 +18,7 @@ const absent = {
     stun: "Workers have no UDP",
     metrics: "no object sees all the others; Cloudflare's own analytics count the requests",
     proxies: "Cloudflare's edge sets CF-Connecting-IP itself, and no other proxy is trusted",
+    leaving: "workerd sees that a client has gone only when it answers; calls are held until their time is over",
     files: "there is no disk of its own, no command line and no log file",
     "made keys": "secrets are configured: a Worker cannot keep what it made up",
   },

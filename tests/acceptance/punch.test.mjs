@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { agentOf, colonyOf, denied, invalid, isIn, missing, refused, sleep, timed, unique } from "./client.mjs";
-import { can, startHost } from "./hosts.mjs";
+import { can, offered, startHost } from "./hosts.mjs";
 
 let server;
 
@@ -141,7 +141,7 @@ describe("punching", () => {
     await missing(server.rpc("InitiatePunch", { meshId: lonely, agentId: "a", leaseToken }));
   });
 
-  it("an agent that goes away takes its offer along", async () => {
+  it("an agent that goes away takes its offer along", offered("leaving"), async () => {
     const m = await mesh();
     const gone = new AbortController();
     const call = server.rpc("InitiatePunch", { meshId: m.meshId, agentId: "agent-0", leaseToken: m.tokens[0] }, {},
@@ -153,7 +153,7 @@ describe("punching", () => {
     assert.deepEqual((await m.await({ waitSeconds: 0 })).body.offers, []);
   });
 
-  it("a colony that goes away loses no offer", async () => {
+  it("a colony that goes away loses no offer", offered("leaving"), async () => {
     const m = await mesh();
     const gone = new AbortController();
     const call = server.rpc("AwaitPunch", { meshId: m.meshId, leaseToken: m.leaseToken }, {}, gone.signal)
