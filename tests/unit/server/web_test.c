@@ -87,6 +87,34 @@ static void large_answers_wait_for_the_client(void **state)
 	fixture_free(f);
 }
 
+/* A client that sends on and on while an answer is awaited: it is read to a bound, and all that it
+ * sent is answered in the end. */
+static void what_is_sent_ahead_is_bounded(void **state)
+{
+	static const char one[] = "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+	struct fixture *f = fixture_new(10);
+	int fd = fixture_connect(f);
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	(void)state;
+	fixture_send(f, fd, GET("/wait"), strlen(GET("/wait")));
+	while (send(fd, one, sizeof(one) - 1, MSG_DONTWAIT) == (ssize_t)sizeof(one) - 1) {
+		assert_true(++sent < 100000);
+		fixture_turn(f);
+	}
+	assert_true(f->web->conns->paused);
+	assert_int_equal(f->requests, 1);
+	fixture_answer(f, 0, "now");
+	while ((n = fixture_receive(f, fd, answer, sizeof(answer))) > 0)
+		got += count(answer, "HTTP/1.1 200");
+	/* The last one may have been cut. */
+	assert_in_range(got, sent, sent + 1);
+	assert_false(f->web->conns->paused);
+	close(fd);
+	fixture_free(f);
+}
+
 static void who_goes_away_is_told(void **state)
 {
 	struct fixture *f = fixture_new(10);
@@ -418,6 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_in_order),
 		cmocka_unit_test(large_answers_wait_for_the_client),
+		cmocka_unit_test(what_is_sent_ahead_is_bounded),
 		cmocka_unit_test(who_goes_away_is_told),
 		cmocka_unit_test(timeouts),
 		cmocka_unit_test(a_full_table),
