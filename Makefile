@@ -31,6 +31,7 @@ test: ## everything that must hold before a change goes in
 	@tools/install-packages test
 	@$(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory wasm
+	@$(MAKE) --no-print-directory worker
 	@$(MAKE) --no-print-directory test-asan
 	@$(MAKE) --no-print-directory test-clang
 	@$(MAKE) --no-print-directory lint
