@@ -1,12 +1,11 @@
 /* HTTP/2 (RFC 9113) over nghttp2: each stream is an exchange. What nghttp2 has to send is taken
  * from it once per turn, so that one write carries what many streams have to say. */
+#include "server/h2_answer.h"
 #include "server/web_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include <nghttp2/nghttp2.h>
 
 /* Per write; what is beyond comes with the next. */
 #define CHUNK_MAX     65536
@@ -20,13 +19,6 @@
 /* Of all connections together: this many per connection that there may be. */
 #define STREAMS_MEAN_MAX 4
 
-struct answer {
-	size_t body_len, at;
-	size_t n_trailers;
-	nghttp2_nv trailers[RESPONSE_HEADERS_MAX];
-	uint8_t bytes[]; /* the body and the trailers' texts */
-};
-
 struct stream {
 	struct exchange x;
 	struct stream *prev, *next;
@@ -38,7 +30,7 @@ struct stream {
 	unsigned refusal; /* the status; 0: none so far */
 	bool head_only;
 	bool answered;
-	struct answer *answer; /* what has to be kept until it is sent */
+	struct h2_answer *answer; /* what has to be kept until it is sent */
 };
 
 struct h2 {
@@ -130,117 +122,20 @@ static void on_stream_late(struct deadline *d, enum deadline_class class)
 
 /* --- answers -------------------------------------------------------------------------------- */
 
-static nghttp2_nv nv(const char *name, const char *value)
-{
-	union { const char *in; uint8_t *out; } n = { name }, v = { value };
-
-	/* nghttp2 copies both. */
-	return (nghttp2_nv){ n.out, v.out, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE };
-}
-
-/* NOLINTNEXTLINE(readability-function-size): nghttp2 chose the parameters */
-static ssize_t on_body_wanted(nghttp2_session *session, int32_t id, uint8_t *dst, size_t cap,
-                              uint32_t *flags, nghttp2_data_source *source, void *user)
-{
-	struct stream *s = source->ptr;
-	struct answer *a = s->answer;
-	size_t n = a->body_len - a->at < cap ? a->body_len - a->at : cap;
-
-	(void)user;
-	if (n)
-		memcpy(dst, a->bytes + a->at, n);
-	a->at += n;
-	if (a->at < a->body_len)
-		return (ssize_t)n;
-	*flags |= NGHTTP2_DATA_FLAG_EOF;
-	if (a->n_trailers) {
-		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-		if (nghttp2_submit_trailer(session, id, a->trailers, a->n_trailers))
-			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	}
-	return (ssize_t)n;
-}
-
-static size_t count(const struct header *list)
-{
-	size_t n = 0;
-
-	while (n < RESPONSE_HEADERS_MAX && list[n].name)
-		n++;
-	return n;
-}
-
-static uint8_t *put(uint8_t **at, const char *text)
-{
-	uint8_t *start = *at;
-	size_t n = strlen(text) + 1;
-
-	memcpy(start, text, n);
-	*at += n;
-	return start;
-}
-
-/* Copies body and trailers, which the host's are good for the call only. */
-static struct answer *keep_answer(const struct response *r)
-{
-	size_t n = count(r->trailers), room = r->body_len;
-	struct answer *a;
-	uint8_t *at;
-
-	for (size_t i = 0; i < n; i++)
-		room += strlen(r->trailers[i].name) + strlen(r->trailers[i].value) + 2;
-	a = malloc(sizeof(*a) + room);
-	if (!a)
-		return NULL;
-	a->body_len = r->body_len;
-	a->at = 0;
-	a->n_trailers = n;
-	if (r->body_len)
-		memcpy(a->bytes, r->body, r->body_len);
-	at = a->bytes + r->body_len;
-	for (size_t i = 0; i < n; i++)
-		a->trailers[i] = (nghttp2_nv){
-			.name = put(&at, r->trailers[i].name),
-			.value = put(&at, r->trailers[i].value),
-			.namelen = strlen(r->trailers[i].name),
-			.valuelen = strlen(r->trailers[i].value) };
-	return a;
-}
-
-static const char *decimal(size_t v, char *text, size_t cap)
-{
-	size_t at = cap - 1;
-
-	text[at] = '\0';
-	do
-		text[--at] = (char)('0' + v % 10);
-	while (v /= 10);
-	return text + at;
-}
-
-/* Sends R. Trailers without a body go with the headers: gRPC's "Trailers-Only". */
+/* Sends R. */
 static int submit(struct stream *s, const struct response *r)
 {
 	struct h2 *h = s->x.conn->session;
-	nghttp2_nv list[4 + 2 * RESPONSE_HEADERS_MAX];
-	nghttp2_data_provider body = { { .ptr = s }, on_body_wanted };
-	size_t n = 0, n_headers = count(r->headers), n_trailers = count(r->trailers);
+	nghttp2_nv list[H2_HEADERS_MAX];
+	nghttp2_data_provider body = { { .ptr = NULL }, h2_answer_read };
 	bool without_body = s->head_only || r->body_len == 0;
-	char status[8], length[24];
+	char numbers[H2_NUMBERS_MAX];
+	size_t n = h2_answer_head(r, without_body, web_date(s->x.conn->web), numbers, list);
 
-	list[n++] = nv(":status", decimal(r->status, status, sizeof(status)));
-	list[n++] = nv("date", web_date(s->x.conn->web));
-	if (r->content_type)
-		list[n++] = nv("content-type", r->content_type);
-	if (!n_trailers)
-		list[n++] = nv("content-length", decimal(r->body_len, length, sizeof(length)));
-	for (size_t i = 0; i < n_headers; i++)
-		list[n++] = nv(r->headers[i].name, r->headers[i].value);
-	for (size_t i = 0; without_body && i < n_trailers; i++)
-		list[n++] = nv(r->trailers[i].name, r->trailers[i].value);
 	if (without_body)
 		return nghttp2_submit_response(h->session, s->id, list, n, NULL);
-	s->answer = keep_answer(r);
+	s->answer = h2_answer_new(r);
+	body.source.ptr = s->answer;
 	return s->answer ? nghttp2_submit_response(h->session, s->id, list, n, &body) : -1;
 }
 
@@ -393,7 +288,7 @@ static void complete(struct stream *s)
 
 static void head_complete(struct h2 *h, struct stream *s, bool more)
 {
-	nghttp2_nv go_on = nv(":status", "100");
+	nghttp2_nv go_on = h2_nv(":status", "100");
 
 	if (!s->refusal)
 		s->refusal = http_head_complete(s->request, false);
