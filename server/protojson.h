@@ -13,6 +13,8 @@
 #include "server/buffer.h"
 #include "server/field_path.h"
 
+#define PROTOJSON_DEPTH_MAX 64
+
 /* Reads TEXT into *MESSAGE, which is zeroed first. False with *ERROR set when it is not such a
  * message or a field is larger than the schema's options allow. */
 bool protojson_read(const char *text, size_t n, const pb_msgdesc_t *desc, void *message,
