@@ -1,4 +1,4 @@
-/* What the transport does when memory is refused: each allocation of a scenario in turn. Clients may
+/* What the transport does when memory is refused: each allocation in turn. Clients may
  * be hung up on, but nothing is lost or left behind, and the next client is served. */
 #include "web_fixture.h"
 
