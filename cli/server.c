@@ -63,7 +63,8 @@ static bool parse_given(const struct given *g, struct server_config *cfg)
 {
 	unsigned long seconds, factor;
 
-	if (!parse_listen("http", g->http, &cfg->http) || !parse_listen("stun", g->stun, &cfg->stun) ||
+	if (!parse_listen("http", g->http, &cfg->http) ||
+	    !parse_listen("stun", g->stun, &cfg->stun) ||
 	    !option_number("ttl", g->ttl, 86400, &seconds) ||
 	    !option_number("rate-limit-factor", g->limit_factor, 1000000, &factor))
 		return false;
@@ -74,13 +75,13 @@ static bool parse_given(const struct given *g, struct server_config *cfg)
 		return false;
 	}
 	if (g->proxies && edge_parse(g->proxies, &cfg->edge)) {
-		fail(EXIT_USAGE, "server: --trust-proxy: '%s' is not a list of at most %d CIDRs, such "
-		                 "as 10.0.0.0/8", g->proxies, EDGE_TRUSTED_MAX);
+		fail(EXIT_USAGE, "server: --trust-proxy: '%s' is not a list of at most %d CIDRs, "
+		                 "such as 10.0.0.0/8", g->proxies, EDGE_TRUSTED_MAX);
 		return false;
 	}
 	if (!g->tls_cert != !g->tls_key) {
-		fail(EXIT_USAGE, "server: --tls-cert and --tls-key belong together; --%s is missing",
-		     g->tls_cert ? "tls-key" : "tls-cert");
+		fail(EXIT_USAGE, "server: --tls-cert and --tls-key belong together; --%s is "
+		                 "missing", g->tls_cert ? "tls-key" : "tls-cert");
 		return false;
 	}
 	cfg->tls_cert = g->tls_cert;
@@ -103,7 +104,8 @@ static int run_server(int argc, char **argv)
 		{ .name = "data", .argument = "DIR", .help = "where to keep the database",
 		  .value = &g.data },
 		{ .name = "tls-cert", .argument = "FILE",
-		  .help = "certificate and chain, PEM; SIGHUP reads it again", .value = &g.tls_cert },
+		  .help = "certificate and chain, PEM; SIGHUP reads it again",
+		  .value = &g.tls_cert },
 		{ .name = "tls-key", .argument = "FILE", .help = "its private key, PEM",
 		  .value = &g.tls_key },
 		{ .name = "ttl", .argument = "SECONDS", .help = "how long a registration lasts",
@@ -112,11 +114,12 @@ static int run_server(int argc, char **argv)
 		  .help = "proxies (a comma-separated list) that tell the client's address",
 		  .value = &g.proxies },
 		{ .name = "signing-key", .argument = "FILE",
-		  .help = "key of bootstrap tokens, JSON; auto: kept and rotated here; none: no tokens",
+		  .help = "key of bootstrap tokens, JSON; auto: made here; none: no tokens",
 		  .value = &g.signing_key },
 		{ .name = "rate-limit-factor", .argument = "N",
 		  .help = "multiplies the rate limits; 0: none", .value = &g.limit_factor },
-		{ .name = "strict-keys", .help = "refuse public keys that are not base64 of 32 bytes",
+		{ .name = "strict-keys",
+		  .help = "refuse public keys that are not base64 of 32 bytes",
 		  .flag = &g.strict_keys },
 		{ .name = "no-sandbox", .help = "do not confine the process once it serves",
 		  .flag = &g.no_sandbox },

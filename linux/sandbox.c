@@ -78,8 +78,8 @@ static const int deadly[] = {
 	SCMP_SYS(swapon), SCMP_SYS(syslog), SCMP_SYS(acct),
 };
 
-/* Deadly as well, but for an instrumented build, which would start a program to name what leaked: there
- * they fail. */
+/* Deadly as well, but for an instrumented build, which would start a program to name what leaked:
+ * there they fail. */
 static const int deadly_uninstrumented[] = {
 	SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(ptrace),
 };
@@ -183,7 +183,8 @@ static enum err landlock_with(const struct sandbox_path *paths, size_t n, int *a
 {
 	/* What the checker reads at the end: its own maps, and the symbols of what leaked. */
 	static const struct sandbox_path of_sanitizers[] = {
-		{ "/proc/self", false }, { "/usr", false }, { "/lib", false }, { "/proc/sys", false },
+		{ "/proc/self", false }, { "/proc/sys", false }, { "/usr", false },
+		{ "/lib", false },
 	};
 	struct sandbox_path all[SANDBOX_PATHS_MAX + ARRAY_LEN(of_sanitizers)];
 
@@ -215,7 +216,8 @@ enum err sandbox_enter(const struct sandbox_path *paths, size_t n, const struct 
 		return ERR_IO;
 	}
 	if (rc)
-		log_emit(log, LOG_WARN, "sandbox", "no seccomp here; system calls are not confined", "");
+		log_emit(log, LOG_WARN, "sandbox",
+		         "no seccomp here; system calls are not confined", "");
 	text_kv_u64(&t, "landlock", (uint64_t)abi);
 	text_kv_u64(&t, "seccomp", rc == 0);
 	log_emit(log, LOG_INFO, "sandbox", "the process is confined", fields);

@@ -10,8 +10,8 @@
 #define SYSTEMD_FDS_MAX  16
 #define SYSTEMD_NAME_MAX 63
 
-/* Says the STATE to the manager, if there is one: lines of "KEY=value". The environment is read when
- * it is called. ERR_INVALID when NOTIFY_SOCKET names no socket, ERR_IO with errno. */
+/* Says the STATE to the manager, if there is one: lines of "KEY=value". The environment is read
+ * when it is called. ERR_INVALID when NOTIFY_SOCKET names no socket, ERR_IO with errno. */
 enum err systemd_notify(const char *state) MUST_CHECK;
 /* "RELOADING=1" with the time that the manager compares with its own; "READY=1" must follow. */
 enum err systemd_notify_reloading(void) MUST_CHECK;
@@ -29,8 +29,8 @@ struct systemd_fd {
 };
 
 /* Takes over the sockets that the manager opened for this process: they are close-on-exec and
- * non-blocking from now on, the caller's to close, and no child sees the variables. *N is 0 when none
- * were. ERR_INVALID for variables that make no sense, ERR_FULL for more than CAP sockets. */
+ * non-blocking from now on, the caller's to close, and no child sees the variables. *N is 0 when
+ * none were. ERR_INVALID for variables that make no sense, ERR_FULL for more than CAP sockets. */
 enum err systemd_take_fds(struct systemd_fd *out, size_t cap, size_t *n) MUST_CHECK;
 
 #endif

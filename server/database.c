@@ -230,8 +230,8 @@ static enum err run(void *ctx, const char *text, const struct sql_value *binds, 
 		note_failure(db, rc, "a statement failed");
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
-	/* The call that the statement belongs to may have written before; and some errors make SQLite
-	 * roll back on its own, so that what followed would stand outside of any transaction. */
+	/* The call that the statement belongs to may have written before; and some errors make
+	 * SQLite roll back on its own: what followed would stand outside of any transaction. */
 	if (rc != SQLITE_DONE && db->open_transaction &&
 	    (writes || sqlite3_get_autocommit(db->handle)))
 		db->spoiled = true;

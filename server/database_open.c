@@ -93,8 +93,8 @@ static enum err check_schema(struct database *db, int64_t version, char *why, si
 		return ERR_IO;
 	}
 	if (version > DATABASE_SCHEMA) {
-		snprintf(why, cap, "cannot open %s: it was written by a newer warren (its schema is "
-		                   "%lld, this one knows %d)", db->path, (long long)version,
+		snprintf(why, cap, "cannot open %s: it was written by a newer warren (its schema "
+		                   "is %lld, this one knows %d)", db->path, (long long)version,
 		         DATABASE_SCHEMA);
 		return ERR_UNSUPPORTED;
 	}
@@ -112,8 +112,8 @@ static enum err open_file(struct database *db, char *why, size_t cap)
 	int rc;
 
 	db->fresh = stat(db->path, &st) < 0 ? errno == ENOENT : st.st_size == 0;
-	rc = sqlite3_open_v2(db->path, &db->handle,
-	                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	rc = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+	                     SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc)
 		return cannot_open(db, rc, why, cap);
 	sqlite3_extended_result_codes(db->handle, 1);

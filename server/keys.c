@@ -69,11 +69,12 @@ static enum err open_secret(struct keys *k, char *why, size_t cap)
 	struct secret_reading r = { k->server_secret, false, false };
 	struct sql sql = database_sql(k->db);
 	struct sql_value bind;
-	enum err e = sql_exec(&sql, "SELECT value FROM settings WHERE name = 'server_secret'", NULL, 0,
-	                      take_secret, &r);
+	enum err e = sql_exec(&sql, "SELECT value FROM settings WHERE name = 'server_secret'",
+	                      NULL, 0, take_secret, &r);
 
 	if (!e && r.found && !r.sound) {
-		snprintf(why, cap, "the server's secret in the database is damaged; restore a copy");
+		snprintf(why, cap, "the server's secret in the database is damaged; restore a "
+		                   "copy");
 		return ERR_IO;
 	}
 	if (e || r.found)
@@ -191,8 +192,8 @@ static enum err settle_configured(struct keys *k, uint64_t now)
 	               " retired_at = NULL", binds, 3);
 }
 
-/* The key that signs at NOW: the youngest that has begun to. When the clock went back none may have;
- * then the one that is the first to. NULL when there is none at all. */
+/* The key that signs at NOW: the youngest that has begun to. When the clock went back none may
+ * have; then the one that is the first to. NULL when there is none at all. */
 static const struct row *signing(const struct rows *rows, uint64_t now)
 {
 	const struct row *first = NULL;
@@ -226,8 +227,9 @@ static enum err retire_before(struct keys *k, const struct row *current, uint64_
 	                              sql_text(current->kid) };
 
 	/* Those without a seed were configured, and are no more. */
-	return exec(k, "UPDATE signing_keys SET retired_at = ?1, seed = NULL WHERE retired_at IS NULL"
-	               " AND kid <> ?3 AND (seed IS NULL OR created_at <= ?2)", binds, 3);
+	return exec(k, "UPDATE signing_keys SET retired_at = ?1, seed = NULL"
+	               " WHERE retired_at IS NULL AND kid <> ?3"
+	               " AND (seed IS NULL OR created_at <= ?2)", binds, 3);
 }
 
 static enum err settle_auto(struct keys *k, struct rows *rows, uint64_t now)
@@ -353,7 +355,8 @@ static enum err read_given(struct keys *k, const struct keys_config *cfg, char *
 	}
 	k->mode = MODE_CONFIGURED;
 	if (str_eq(cfg->source, "auto"))
-		return keys_given_current(&k->given, cfg->current, "DISCOVERY_SIGNING_KEY", why, cap);
+		return keys_given_current(&k->given, cfg->current, "DISCOVERY_SIGNING_KEY", why,
+		                          cap);
 	e = files_read(cfg->source, text, KEYS_TEXT_MAX, &n);
 	if (e)
 		snprintf(why, cap, "cannot read the signing key %s: %s", cfg->source,

@@ -2,11 +2,11 @@
  * which registrations prove their keys, made at the first start and kept for good, and the Ed25519
  * keys of bootstrap tokens (discovery.md section 5).
  *
- * Token keys are configured, or made here and replaced every KEYS_ROTATE_MS. A replacement is listed
- * KEYS_AHEAD_MS before it signs, and the one before stays listed until its last token is dead
- * (TOKEN_RETIRED_S), so that no verifier with a cached list meets a key that it does not know. A
- * configured key that changes between two starts is remembered, its public half only, and listed as
- * long. */
+ * Token keys are configured, or made here and replaced every KEYS_ROTATE_MS. A replacement is
+ * listed KEYS_AHEAD_MS before it signs, and the one before stays listed until its last token is
+ * dead (TOKEN_RETIRED_S), so that no verifier with a cached list meets a key unknown to it. A
+ * configured key that changes between two starts is remembered, its public half only, and listed
+ * as long. */
 #ifndef SERVER_KEYS_H
 #define SERVER_KEYS_H
 

@@ -46,14 +46,16 @@ static void drop(json_t *value)
 }
 
 /* The bytes of the string NAME. ERR_NOT_FOUND when there is no such string. */
-static enum err bytes_of(const json_t *object, const char *name, uint8_t *out, size_t cap, size_t *n)
+static enum err bytes_of(const json_t *object, const char *name, uint8_t *out, size_t cap,
+                         size_t *n)
 {
 	const json_t *v = json_object_get(object, name);
 
 	if (!json_is_string(v))
 		return ERR_NOT_FOUND;
-	return base64_decode_any(json_string_value(v), json_string_length(v), out, cap, n) ? ERR_INVALID
-	                                                                               : ERR_OK;
+	if (base64_decode_any(json_string_value(v), json_string_length(v), out, cap, n))
+		return ERR_INVALID;
+	return ERR_OK;
 }
 
 static bool has_id(const json_t *object)
@@ -145,7 +147,8 @@ enum err keys_given_previous(struct keys_given *g, const char *text, char *why, 
 	}
 	drop(root);
 	if (problem) {
-		snprintf(why, why_cap, "the keys in DISCOVERY_PREVIOUS_KEYS are not usable: %s", problem);
+		snprintf(why, why_cap, "the keys in DISCOVERY_PREVIOUS_KEYS are not usable: %s",
+		         problem);
 		return ERR_INVALID;
 	}
 	g->n_previous = n;

@@ -40,8 +40,8 @@ static size_t connections_allowed(void)
 
 /* --- the database and what is in it --------------------------------------------------------- */
 
-/* Begins a transaction that service_new commits: what a first start makes is on disk at once, and in
- * whole. */
+/* Begins a transaction that service_new commits: what a first start makes is on disk at once, and
+ * in whole. */
 static enum err open_keys(struct server *s, char *why, size_t cap)
 {
 	struct keys_config cfg = { s->cfg->signing_key, s->cfg->signing_key_text,
@@ -109,7 +109,8 @@ static enum err open_stun(struct server *s, struct systemd_fd *fds, size_t n, ch
 		if (fds[i].kind != SYSTEMD_DATAGRAM)
 			continue;
 		if (s->stun) {
-			snprintf(why, cap, "more than one UDP socket was handed over; STUN takes one");
+			snprintf(why, cap, "more than one UDP socket was handed over; STUN takes "
+			                   "one");
 			return ERR_FULL;
 		}
 		e = stun_server_open_fd(&s->loop, fds[i].fd, &s->stun, &s->stun_at);
@@ -164,12 +165,13 @@ static enum err take_fds(struct systemd_fd *fds, size_t *n, char *why, size_t ca
 	enum err e = systemd_take_fds(fds, SYSTEMD_FDS_MAX, n);
 
 	if (e)
-		snprintf(why, cap, "the sockets in LISTEN_FDS cannot be taken over: %s", err_text(e));
+		snprintf(why, cap, "the sockets in LISTEN_FDS cannot be taken over: %s",
+		         err_text(e));
 	for (size_t i = 0; !e && i < *n; i++) {
 		if (fds[i].kind != SYSTEMD_OTHER)
 			continue;
-		snprintf(why, cap, "socket %zu that was handed over is neither a listening TCP nor a "
-		                   "UDP socket", i + 1);
+		snprintf(why, cap, "socket %zu that was handed over is neither a listening TCP "
+		                   "nor a UDP socket", i + 1);
 		e = ERR_INVALID;
 	}
 	return e;
@@ -228,8 +230,8 @@ static void let_read(struct confines *c, const char *path)
 	c->path[c->n++] = (struct sandbox_path){ path, false };
 }
 
-/* FILE is often a link into another directory, and is replaced rather than rewritten: what must stay
- * readable is the directory that it stands in, and the one that it leads to. */
+/* FILE is often a link into another directory, and is replaced rather than rewritten: what must
+ * stay readable is the directory that it stands in, and the one that it leads to. */
 static void let_read_beside(struct confines *c, const char *file)
 {
 	char *copy = c->text[c->used++], *real = c->text[c->used++];
@@ -249,7 +251,7 @@ enum err server_confine(const struct server *s, char *why, size_t cap)
 	tzset();
 	sha256(digest, span_of("", 0));
 	c.path[c.n++] = (struct sandbox_path){ s->cfg->data_dir, true };
-	/* libuv keeps one to spare, SQLite seeds itself, the metrics tell the size of the process. */
+	/* libuv keeps one to spare, SQLite seeds itself, the metrics tell the process's size. */
 	let_read(&c, "/dev/null");
 	let_read(&c, "/dev/urandom");
 	let_read(&c, "/proc/self");

@@ -119,8 +119,8 @@ static void place(int fd, int at)
 	CHECK(dup2(fd, at) == at);
 }
 
-/* 3: a listening stream socket, 4: a datagram socket, 5: a stream socket that does not listen, 6: one
- * that is not of the internet. */
+/* 3: a listening stream socket, 4: a datagram socket, 5: a stream socket that does not listen,
+ * 6: one that is not of the internet. */
 static void place_four(void)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET };

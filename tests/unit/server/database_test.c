@@ -142,7 +142,7 @@ static void a_batch_is_all_or_nothing(void **state)
 	assert_int_equal(database_commit(db), ERR_OK);
 	assert_false(database_in_transaction(db));
 	assert_int_equal(database_commit(db), ERR_OK);
-	/* A call may have written before the statement that failed: nothing of the batch is kept. */
+	/* A call may have written before the statement that failed: nothing of it is kept. */
 	assert_int_equal(database_begin(db), ERR_OK);
 	assert_int_equal(exec(db, "INSERT INTO t VALUES (2)"), ERR_OK);
 	assert_int_equal(exec(db, "INSERT INTO t VALUES (3), (1)"), ERR_IO);
@@ -304,8 +304,8 @@ static void make_database(const char *text)
 
 static void what_cannot_be_opened_says_why(void **state)
 {
-	static const char noise[] = "this is not a database, and it is as long as the header of one "
-	                            "would be, which is one hundred bytes at the least";
+	static const char noise[] = "this is not a database, and it is as long as the header of "
+	                            "one would be, which is one hundred bytes at the least";
 	struct database *db;
 	char path[128], why[256];
 

@@ -1,6 +1,6 @@
 /* The registry over a disk that fails at every place where it can: what was acknowledged is there
- * afterwards, for the running server, after a crash and after a power cut; what was refused is there
- * whole or not at all. */
+ * afterwards, for the running server, after a crash and after a power cut; what was refused is
+ * there whole or not at all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* A disk that fails on demand, as SQLite sees it: a VFS around the real one, which also keeps beside
- * each file what of it has been synced, so that a test can pull the plug. */
+/* A disk that fails on demand, as SQLite sees it: a VFS around the real one, which also keeps
+ * beside each file what of it has been synced, so that a test can pull the plug. */
 #ifndef TESTS_FAULT_VFS_H
 #define TESTS_FAULT_VFS_H
 
@@ -23,8 +23,8 @@ void fault_set(enum fault_kind kind, unsigned at, bool sticky);
 /* How many operations have failed since fault_set. */
 unsigned fault_count(void);
 
-/* Copies to TO, which exists, what a crash right now would leave of DIR's database: after a power cut
- * only what was synced, otherwise all that was written. */
+/* Copies to TO, which exists, what a crash right now would leave of DIR's database: after a power
+ * cut only what was synced, otherwise all that was written. */
 void fault_take_image(const char *dir, const char *to, bool power_cut);
 
 #endif

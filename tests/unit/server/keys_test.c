@@ -18,11 +18,16 @@
 
 /* RFC 8032 section 7.1, tests 1 and 2: seed and public key. */
 #define SEED_1   "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
-#define PAIR_1   "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL/tPJZAc6DuFy89qmIyWvAhpo9wdRGg=="
-#define PAIR_1_URL "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL_tPJZAc6DuFy89qmIyWvAhpo9wdRGg"
+#define PAIR_1   "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL/tPJZAc6" \
+                 "DuFy89qmIyWvAhpo9wdRGg=="
+#define PAIR_1_URL "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL_tPJZAc6" \
+                   "DuFy89qmIyWvAhpo9wdRGg"
 #define PUBLIC_1 "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 #define SEED_2   "TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs="
 #define PUBLIC_2 "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="
+
+#define ONE      "{\"id\":\"one\",\"privateKey\":\"" SEED_1 "\"}"
+#define TWO      "{\"id\":\"two\",\"privateKey\":\"" SEED_2 "\"}"
 
 #define START_S 1800000000ULL
 #define MINUTE  60000ULL
@@ -222,8 +227,8 @@ static void a_key_that_is_none_is_explained_and_not_shown(void **state)
 		"{\"id\":\"a\",\"privateKey\":\"nWGxne\"}",
 		"{\"id\":\"a\",\"privateKey\":\"nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2!=\"}",
 		/* The public half of another key. */
-		"{\"id\":\"a\",\"privateKey\":\"nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A9QBfD6EOJ"
-		"WpK3CqdNG368nJgszy7ElozAzVXxKvRmDA==\"}",
+		"{\"id\":\"a\",\"privateKey\":\"nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A9"
+		"QBfD6EOJWpK3CqdNG368nJgszy7ElozAzVXxKvRmDA==\"}",
 	};
 
 	(void)state;
@@ -237,7 +242,8 @@ static void a_key_that_is_none_is_explained_and_not_shown(void **state)
 	assert_non_null(strstr(why, "/does/not/exist: No such file"));
 	assert_int_equal(start("auto", NULL, "{}"), ERR_INVALID);
 	assert_non_null(strstr(why, "DISCOVERY_PREVIOUS_KEYS"));
-	assert_int_equal(start("auto", NULL, "[{\"id\":\"x\",\"publicKey\":\"AAAA\"}]"), ERR_INVALID);
+	assert_int_equal(start("auto", NULL, "[{\"id\":\"x\",\"publicKey\":\"AAAA\"}]"),
+	                 ERR_INVALID);
 	assert_int_equal(start("auto", NULL, "[1,2]"), ERR_INVALID);
 	/* Nothing of all this has left a mark. */
 	assert_int_equal(start("auto", NULL, NULL), ERR_OK);
@@ -251,11 +257,11 @@ static void a_former_key_stays_listed_until_its_last_token_is_dead(void **state)
 	(void)state;
 	assert_int_equal(start("auto", NULL, NULL), ERR_OK);
 	memcpy(made, signer(1)->kid, sizeof(made));
-	assert_int_equal(start("auto", "{\"id\":\"one\",\"privateKey\":\"" SEED_1 "\"}", NULL), ERR_OK);
+	assert_int_equal(start("auto", ONE, NULL), ERR_OK);
 	assert_string_equal(signer(2)->kid, "one");
 	assert_true(is_listed(made));
 	now.s += 60;
-	assert_int_equal(start("auto", "{\"id\":\"two\",\"privateKey\":\"" SEED_2 "\"}", NULL), ERR_OK);
+	assert_int_equal(start("auto", TWO, NULL), ERR_OK);
 	assert_string_equal(signer(3)->kid, "two");
 	assert_true(is_listed("one"));
 	pass_to_deadline(DEAD_MS - MINUTE + 1);
@@ -265,9 +271,9 @@ static void a_former_key_stays_listed_until_its_last_token_is_dead(void **state)
 	assert_string_equal(signer(1)->kid, "two");
 	assert_int_equal(keys_deadline_ms(keys), UINT64_MAX);
 	/* Back to a key that was retired. */
-	assert_int_equal(start("auto", "{\"id\":\"one\",\"privateKey\":\"" SEED_1 "\"}", NULL), ERR_OK);
+	assert_int_equal(start("auto", ONE, NULL), ERR_OK);
 	assert_string_equal(signer(2)->kid, "one");
-	assert_int_equal(start("auto", "{\"id\":\"two\",\"privateKey\":\"" SEED_2 "\"}", NULL), ERR_OK);
+	assert_int_equal(start("auto", TWO, NULL), ERR_OK);
 	assert_string_equal(signer(2)->kid, "two");
 	/* And to keys of its own. */
 	assert_int_equal(start("auto", NULL, NULL), ERR_OK);
@@ -278,12 +284,12 @@ static void a_former_key_stays_listed_until_its_last_token_is_dead(void **state)
 static void previous_keys_are_listed_as_long_as_they_are_given(void **state)
 {
 	(void)state;
-	assert_int_equal(start("auto", "{\"id\":\"one\",\"privateKey\":\"" SEED_1 "\"}",
+	assert_int_equal(start("auto", ONE,
 	                       "[{\"id\":\"two\",\"publicKey\":\"" PUBLIC_2 "\"},"
 	                       "{\"id\":\"three\",\"privateKey\":\"" PAIR_1 "\"}]"), ERR_OK);
 	assert_string_equal(signer(3)->kid, "one");
 	assert_true(is_listed("two") && is_listed("three"));
-	assert_int_equal(start("auto", "{\"id\":\"one\",\"privateKey\":\"" SEED_1 "\"}", "[]"), ERR_OK);
+	assert_int_equal(start("auto", ONE, "[]"), ERR_OK);
 	(void)signer(1);
 }
 
@@ -292,7 +298,7 @@ static void without_keys_nothing_signs(void **state)
 	const struct token_keys *t;
 
 	(void)state;
-	assert_int_equal(start("none", "{\"id\":\"one\",\"privateKey\":\"" SEED_1 "\"}", NULL), ERR_OK);
+	assert_int_equal(start("none", ONE, NULL), ERR_OK);
 	assert_int_equal(keys_tokens(keys)->n, 0);
 	assert_int_equal(start("auto", NULL, NULL), ERR_OK);
 	(void)signer(1);
