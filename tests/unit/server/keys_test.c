@@ -22,6 +22,9 @@
                  "DuFy89qmIyWvAhpo9wdRGg=="
 #define PAIR_1_URL "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL_tPJZAc6" \
                    "DuFy89qmIyWvAhpo9wdRGg"
+/* The seed of the one and the public half of the other. */
+#define MIXED    "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A9QBfD6EOJWpK3CqdNG368" \
+                 "nJgszy7ElozAzVXxKvRmDA=="
 #define PUBLIC_1 "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 #define SEED_2   "TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs="
 #define PUBLIC_2 "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="
@@ -226,9 +229,7 @@ static void a_key_that_is_none_is_explained_and_not_shown(void **state)
 		"{\"id\":7,\"privateKey\":\"" SEED_1 "\"}",
 		"{\"id\":\"a\",\"privateKey\":\"nWGxne\"}",
 		"{\"id\":\"a\",\"privateKey\":\"nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2!=\"}",
-		/* The public half of another key. */
-		"{\"id\":\"a\",\"privateKey\":\"nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A9"
-		"QBfD6EOJWpK3CqdNG368nJgszy7ElozAzVXxKvRmDA==\"}",
+		"{\"id\":\"a\",\"privateKey\":\"" MIXED "\"}",
 	};
 
 	(void)state;
