@@ -1,18 +1,18 @@
 #include "registry/punch.h"
 
 /* FNV-1a, from a seed that nobody outside knows: mesh ids are chosen by clients. */
-static unsigned mesh_bucket(const struct punch_table *t, const char *mesh)
+unsigned text_bucket(const struct punch_table *t, const char *text)
 {
 	uint64_t h = 0xcbf29ce484222325U ^ t->bucket_seed;
 
-	for (; *mesh; mesh++)
-		h = (h ^ (unsigned char)*mesh) * 0x100000001b3U;
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 0x100000001b3U;
 	return (unsigned)(h >> 32 ^ h) % BUCKETS;
 }
 
 struct room *room_find(struct registry *r, const char *mesh)
 {
-	struct room *room = r->punches->rooms[mesh_bucket(r->punches, mesh)];
+	struct room *room = r->punches->rooms[text_bucket(r->punches, mesh)];
 
 	while (room && !str_eq(room->mesh, mesh))
 		room = room->bucket_next;
@@ -22,7 +22,7 @@ struct room *room_find(struct registry *r, const char *mesh)
 struct room *room_get(struct registry *r, const char *mesh)
 {
 	struct room *room = room_find(r, mesh);
-	struct room **bucket = &r->punches->rooms[mesh_bucket(r->punches, mesh)];
+	struct room **bucket = &r->punches->rooms[text_bucket(r->punches, mesh)];
 	size_t n = strlen(mesh) + 1;
 
 	if (room)
@@ -38,7 +38,7 @@ struct room *room_get(struct registry *r, const char *mesh)
 
 void room_release(struct registry *r, struct room *room)
 {
-	struct room **at = &r->punches->rooms[mesh_bucket(r->punches, room->mesh)];
+	struct room **at = &r->punches->rooms[text_bucket(r->punches, room->mesh)];
 
 	if (room->n_waiting[HELD_AWAIT] || room->n_waiting[HELD_POLL] || room->n_punches)
 		return;
@@ -152,8 +152,10 @@ void held_free(struct registry *r, struct held *h)
 
 	heap_remove(&r->punches->heap, &h->timer);
 	unlink_held(r, h);
-	if (h->punch)
+	if (h->punch) {
 		h->punch->initiator = NULL;
+		side_free(r, &h->punch->answer);
+	}
 	if (h->room) {
 		h->room->n_waiting[h->kind]--;
 		room_release(r, h->room);
@@ -171,31 +173,58 @@ void held_free(struct registry *r, struct held *h)
 	mem_free(r->cfg.alloc, h, sizeof(*h));
 }
 
-static void side_free(struct registry *r, struct side *s)
+void side_free(struct registry *r, struct side *s)
 {
 	if (s->data)
 		wipe(s->data, s->size);
 	mem_free(r->cfg.alloc, s->data, s->size);
+	r->punches->side_bytes -= s->size;
+	*s = (struct side){ NULL, 0, 0 };
+}
+
+void punch_append(struct punch_list *list, struct punch *p)
+{
+	p->list = list;
+	p->next = NULL;
+	p->prev = list->last;
+	if (p->prev)
+		p->prev->next = p;
+	else
+		list->first = p;
+	list->last = p;
+}
+
+void punch_unlink(struct punch *p)
+{
+	if (!p->list)
+		return;
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		p->list->first = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	else
+		p->list->last = p->prev;
+	p->list = NULL;
+	p->prev = p->next = NULL;
 }
 
 void punch_free(struct registry *r, struct punch *p)
 {
+	struct punch **at = &r->punches->punches[text_bucket(r->punches, p->id)];
 	struct room *room = p->room;
 
 	INVARIANT(!p->initiator);
 	heap_remove(&r->punches->heap, &p->timer);
-	if (p->prev)
-		p->prev->next = p->next;
-	else
-		room->punches = p->next;
-	if (p->next)
-		p->next->prev = p->prev;
-	else
-		room->punches_last = p->prev;
+	punch_unlink(p);
+	while (*at != p)
+		at = &(*at)->bucket_next;
+	*at = p->bucket_next;
 	room->n_punches--;
 	r->punches->n_punches--;
 	side_free(r, &p->offer);
 	side_free(r, &p->answer);
-	mem_free(r->cfg.alloc, p, sizeof(*p));
+	mem_free(r->cfg.alloc, p, sizeof(*p) + strlen(p->agent) + 1);
 	room_release(r, room);
 }

@@ -163,13 +163,13 @@ bool proof_check(struct registry *r, const struct proof *p);
 
 /* Whether the call being served is within its limits. False, with the answer given, if not. */
 bool admit(struct registry *r);
+/* The same for a limit of the method's own per mesh, which limit_factor does not scale. */
+bool admit_mesh(struct registry *r, const char *mesh, struct rate rate);
 /* Whom limits and quotas count. */
 static inline struct ip_addr caller_address(const struct registry_caller *c)
 {
-	return c->edge.family == IP_NONE ? c->peer : c->edge;
+	return ip_unmap(c->edge.family == IP_NONE ? &c->peer : &c->edge);
 }
-/* The same for a limit of the method's own per mesh, which limit_factor does not scale. */
-bool admit_mesh(struct registry *r, const char *mesh, struct rate rate);
 
 /* --- leases --------------------------------------------------------------------------------- */
 

@@ -27,8 +27,8 @@ void punches_free(struct registry *r)
 		while (t->held[i])
 			held_free(r, t->held[i]);
 	for (unsigned i = 0; i < BUCKETS; i++)
-		while (t->rooms[i])
-			punch_free(r, t->rooms[i]->punches);
+		while (t->punches[i])
+			punch_free(r, t->punches[i]);
 	mem_free(r->cfg.alloc, t, sizeof(*t));
 }
 
@@ -58,9 +58,13 @@ static bool side_pack(struct registry *r, struct side *s, const char *const *hea
 		s->size += strlen(head[i]) + 1;
 	for (pb_size_t i = 0; i < n; i++)
 		s->size += strlen(candidates[i]) + 1;
-	s->data = mem_alloc(r->cfg.alloc, s->size);
-	if (!s->data)
+	if (s->size <= REGISTRY_PUNCH_BYTES_MAX - r->punches->side_bytes)
+		s->data = mem_alloc(r->cfg.alloc, s->size);
+	if (!s->data) {
+		s->size = 0;
 		return false;
+	}
+	r->punches->side_bytes += s->size;
 	w = writer_of(s->data, s->size);
 	for (size_t i = 0; i < n_head; i++)
 		write_bytes(&w, head[i], strlen(head[i]) + 1);
@@ -94,16 +98,12 @@ static bool was_handed(const struct punch *p, const uint8_t lease[static LEASE_T
 	return false;
 }
 
-static bool is_offered(const struct punch *p, const uint8_t lease[static LEASE_TAG_LEN])
-{
-	return p->state == PUNCH_OPEN && p->initiator && !p->initiator->ready &&
-	       !was_handed(p, lease);
-}
-
 static bool has_offer(const struct room *room, const uint8_t lease[static LEASE_TAG_LEN])
 {
-	for (const struct punch *p = room->punches; p; p = p->next)
-		if (is_offered(p, lease))
+	if (room->fresh.first)
+		return true;
+	for (const struct punch *p = room->handed.first; p; p = p->next)
+		if (!was_handed(p, lease))
 			return true;
 	return false;
 }
@@ -114,7 +114,7 @@ static void write_offer(struct punch *p, const uint8_t lease[static LEASE_TAG_LE
 
 	memcpy(p->handed[p->n_handed++ % HANDED_MAX], lease, LEASE_TAG_LEN);
 	INVARIANT(!str_copy(o->punch_id, sizeof(o->punch_id), p->id));
-	side_take(&at, o->agent_id, sizeof(o->agent_id));
+	INVARIANT(!str_copy(o->agent_id, sizeof(o->agent_id), p->agent));
 	side_take(&at, o->agent_pubkey, sizeof(o->agent_pubkey));
 	side_take(&at, o->ice_ufrag, sizeof(o->ice_ufrag));
 	side_take(&at, o->ice_pwd, sizeof(o->ice_pwd));
@@ -123,17 +123,35 @@ static void write_offer(struct punch *p, const uint8_t lease[static LEASE_TAG_LE
 	timestamp_from_ms(&o->offered_at, p->offered_ms);
 }
 
+/* Hands out of the list that begins at P what LEASE was not told of, as far as there is room. */
+static void write_list(AwaitPunchResponse *a, struct punch *p,
+                       const uint8_t lease[static LEASE_TAG_LEN])
+{
+	const pb_size_t max = ARRAY_LEN(a->offers);
+
+	for (struct punch *next; p && a->offers_count < max; p = next) {
+		next = p->next;
+		if (was_handed(p, lease))
+			continue;
+		write_offer(p, lease, &a->offers[a->offers_count++]);
+		if (p->list == &p->room->fresh) {
+			punch_unlink(p);
+			punch_append(&p->room->handed, p);
+		}
+	}
+}
+
 /* Fills the response with what ROOM (NULL: nothing) has for LEASE. */
 static void write_offers(struct registry *r, const struct room *room,
                          const uint8_t lease[static LEASE_TAG_LEN], bool timed_out)
 {
 	AwaitPunchResponse *a = response_begin(r, RPC_AWAIT_PUNCH);
-	const pb_size_t max = ARRAY_LEN(a->offers);
 
 	a->timed_out = timed_out;
-	for (struct punch *p = room ? room->punches : NULL; p && a->offers_count < max; p = p->next)
-		if (is_offered(p, lease))
-			write_offer(p, lease, &a->offers[a->offers_count++]);
+	if (!room)
+		return;
+	write_list(a, room->fresh.first, lease);
+	write_list(a, room->handed.first, lease);
 }
 
 void call_await_punch(struct registry *r, const AwaitPunchRequest *q)
@@ -174,6 +192,8 @@ static void set_state(struct registry *r, struct punch *p, enum punch_state to, 
 
 	INVARIANT(p->state == PUNCH_OPEN && to != PUNCH_OPEN);
 	p->state = to;
+	punch_unlink(p);
+	side_free(r, &p->offer);
 	text_kv(&t, "mesh", p->room->mesh);
 	text_kv(&t, "state", names[to]);
 	text_kv(&t, "why", why);
@@ -183,30 +203,30 @@ static void set_state(struct registry *r, struct punch *p, enum punch_state to, 
 static struct punch *punch_new(struct registry *r, struct room *room, const InitiatePunchRequest *q,
                                const char *pubkey)
 {
-	const char *head[] = { q->agent_id, pubkey, q->ice_ufrag, q->ice_pwd };
+	const char *head[] = { pubkey, q->ice_ufrag, q->ice_pwd };
+	size_t size = sizeof(struct punch) + strlen(q->agent_id) + 1;
 	struct punch_table *t = r->punches;
-	struct punch *p = mem_alloc(r->cfg.alloc, sizeof(*p));
+	struct punch *p = mem_alloc(r->cfg.alloc, size), **bucket;
 	uint8_t id[PUNCH_ID_LEN / 2];
 	struct text text;
 
 	if (!p)
 		return NULL;
 	if (!side_pack(r, &p->offer, head, ARRAY_LEN(head), q->candidates, q->candidates_count)) {
-		mem_free(r->cfg.alloc, p, sizeof(*p));
+		mem_free(r->cfg.alloc, p, size);
 		return NULL;
 	}
+	memcpy(p->agent, q->agent_id, strlen(q->agent_id) + 1);
 	rng_fill(r->cfg.rng, id, sizeof(id));
 	text = TEXT_IN(p->id);
 	text_hex(&text, id, sizeof(id));
 	timer_init(&p->timer, TIMER_PUNCH);
 	p->room = room;
 	p->offered_ms = r->wall_ms;
-	p->prev = room->punches_last;
-	if (p->prev)
-		p->prev->next = p;
-	else
-		room->punches = p;
-	room->punches_last = p;
+	bucket = &t->punches[text_bucket(t, p->id)];
+	p->bucket_next = *bucket;
+	*bucket = p;
+	punch_append(&room->fresh, p);
 	room->n_punches++;
 	t->n_punches++;
 	heap_set(&t->heap, &p->timer, time_add(r->now, REGISTRY_PUNCH_KEPT_MS * NS_PER_MS));
@@ -279,13 +299,14 @@ void call_initiate_punch(struct registry *r, const InitiatePunchRequest *q)
 
 /* --- answer --------------------------------------------------------------------------------- */
 
-static struct punch *punch_find(struct room *room, const char *id)
+/* The punch of that id, if it is one of MESH. */
+static struct punch *punch_find(struct registry *r, const char *mesh, const char *id)
 {
-	struct punch *p = room ? room->punches : NULL;
+	struct punch *p = r->punches->punches[text_bucket(r->punches, id)];
 
 	while (p && !str_eq(p->id, id))
-		p = p->next;
-	return p;
+		p = p->bucket_next;
+	return p && str_eq(p->room->mesh, mesh) ? p : NULL;
 }
 
 /* Takes the colony's answer to P and lets the agent have it. False without memory. */
@@ -300,6 +321,9 @@ static bool accept_answer(struct registry *r, struct punch *p, const AnswerPunch
 	set_state(r, p, PUNCH_ANSWERED, "colony answered");
 	r->stats.punches_answered++;
 	held_finish(r, p->initiator, OUTCOME_HAPPENED);
+	/* Both sides are to have the time to report what came of it. */
+	heap_set(&r->punches->heap, &p->timer,
+	         time_add(r->now, REGISTRY_PUNCH_KEPT_MS * NS_PER_MS));
 	return true;
 }
 
@@ -314,13 +338,12 @@ void call_answer_punch(struct registry *r, const AnswerPunchRequest *q)
 	if (!require(r, q->mesh_id, "mesh_id") || !require(r, q->punch_id, "punch_id") ||
 	    !authorize(r, &party, span_of(q->lease_token.bytes, q->lease_token.size), &row, lease))
 		return;
-	p = punch_find(room_find(r, q->mesh_id), q->punch_id);
+	p = punch_find(r, q->mesh_id, q->punch_id);
 	if (!p) {
 		answer_error(r, STATUS_NOT_FOUND, "punch ", q->punch_id, " not found");
 		return;
 	}
-	if (p->state == PUNCH_OPEN && p->initiator && !p->initiator->ready &&
-	    !accept_answer(r, p, q, row.pubkey)) {
+	if (p->state == PUNCH_OPEN && !accept_answer(r, p, q, row.pubkey)) {
 		answer_error(r, STATUS_RESOURCE_EXHAUSTED, "out of memory", "", "");
 		return;
 	}
@@ -339,7 +362,7 @@ void call_answer_punch(struct registry *r, const AnswerPunchRequest *q)
 static bool takes_part(struct registry *r, const struct punch *p, const ReportPunchRequest *q)
 {
 	struct span token = span_of(q->lease_token.bytes, q->lease_token.size);
-	struct party agent = { q->mesh_id, p->offer.data }; /* the first of the offer's strings */
+	struct party agent = { q->mesh_id, p->agent };
 	struct party colony = { q->mesh_id, NULL };
 	uint8_t lease[SHA256_LEN];
 	struct party_row row;
@@ -361,7 +384,7 @@ void call_report_punch(struct registry *r, const ReportPunchRequest *q)
 		answer_error(r, STATUS_INVALID_ARGUMENT, "outcome is required", "", "");
 		return;
 	}
-	p = punch_find(room_find(r, q->mesh_id), q->punch_id);
+	p = punch_find(r, q->mesh_id, q->punch_id);
 	if (!p) {
 		answer_error(r, STATUS_NOT_FOUND, "punch ", q->punch_id, " not found");
 		return;

@@ -54,28 +54,37 @@ enum punch_state {
 	PUNCH_OVER      /* nobody waits any more; kept so that a late answer is told so */
 };
 
+struct punch_list {
+	struct punch *first, *last; /* oldest first */
+};
+
 struct punch {
 	struct timer timer; /* first. When it is forgotten */
 	enum punch_state state;
 	char id[PUNCH_ID_LEN + 1];
 	struct room *room;
 	struct held *initiator; /* NULL once it is answered or gone */
-	struct side offer;      /* agent_id, agent_pubkey, ufrag, pwd */
-	struct side answer;     /* colony_pubkey, ufrag, pwd */
+	struct side offer;      /* agent_pubkey, ufrag, pwd; while it is open */
+	struct side answer;     /* colony_pubkey, ufrag, pwd; until the agent has it */
 	uint64_t offered_ms;
 	uint64_t start_ms;
 	uint8_t handed[HANDED_MAX][LEASE_TAG_LEN];
 	unsigned n_handed;
 	bool reported;
+	struct punch_list *list; /* of the room, while it is open */
 	struct punch *prev, *next;
+	struct punch *bucket_next;
+	char agent[]; /* with its NUL */
 };
 
 struct room {
 	struct room *bucket_next;
 	struct held *waiting[HELD_POLL + 1]; /* by kind, newest first; only awaits and polls */
-	struct punch *punches, *punches_last; /* oldest first */
+	/* Open punches: those that no poll was told of yet, so that none has to search for them among
+	 * the others; and those that one was, which another lease's may be told of again. */
+	struct punch_list fresh, handed;
 	unsigned n_waiting[HELD_POLL + 1]; /* those in the ready queue too: they refer to the room */
-	unsigned n_punches;
+	unsigned n_punches; /* the closed ones too: they refer to the room */
 	char mesh[]; /* with its NUL */
 };
 
@@ -83,10 +92,12 @@ struct punch_table {
 	struct heap heap;
 	struct timer *slots[REGISTRY_HELD_MAX + REGISTRY_PUNCHES_MAX];
 	struct room *rooms[BUCKETS];
-	struct held *held[BUCKETS]; /* by ticket */
+	struct held *held[BUCKETS];     /* by ticket */
+	struct punch *punches[BUCKETS]; /* by id */
 	struct held *ready, *ready_last;
 	struct held *probe; /* the one that registry_next_probe hands out next */
 	size_t n_held, n_punches, n_probes;
+	size_t side_bytes; /* of all punches' sides */
 	uint64_t bucket_seed;
 };
 
@@ -109,6 +120,13 @@ void held_finish(struct registry *r, struct held *h, enum outcome outcome);
 void held_free(struct registry *r, struct held *h);
 struct held *held_find(struct registry *r, uint64_t ticket);
 
+/* The bucket of TEXT, a mesh or a punch id. */
+unsigned text_bucket(const struct punch_table *t, const char *text);
+
+void side_free(struct registry *r, struct side *s);
+void punch_append(struct punch_list *list, struct punch *p);
+/* Takes P out of the list that it is in, if any. */
+void punch_unlink(struct punch *p);
 void punch_free(struct registry *r, struct punch *p);
 
 /* --- rendezvous.c --------------------------------------------------------------------------- */

@@ -25,8 +25,9 @@
 #define REGISTRY_PUNCH_LEAD_MS      100
 /* Bounds of what is held in memory. */
 #define REGISTRY_HELD_MAX           16384 /* long polls */
-#define REGISTRY_PUNCHES_MAX        16384
-#define REGISTRY_MESH_PUNCHES_MAX   1024
+#define REGISTRY_PUNCHES_MAX        32768
+#define REGISTRY_MESH_PUNCHES_MAX   12288
+#define REGISTRY_PUNCH_BYTES_MAX    (32UL << 20) /* of candidates that somebody waits for */
 #define REGISTRY_MESH_AWAITS_MAX    64
 #define REGISTRY_MESH_POLLS_MAX     64
 #define REGISTRY_PROBES_MAX         256 /* publications that wait for their probe */

@@ -146,6 +146,61 @@ static void calls_are_limited_by_lease_and_by_source(void **state)
 	assert_int_equal(register_from(there, "m", "c"), STATUS_OK);
 }
 
+/* A call that costs no more than its limits: there is no such punch. */
+static bool report_from(uint8_t source)
+{
+	ReportPunchRequest *q = REQUEST(ReportPunchRequest);
+
+	b.caller.peer = ip_v4(198, 51, 100, source);
+	SET(q->mesh_id, "known");
+	q->lease_token.size = 1;
+	q->lease_token.bytes[0] = source;
+	assert_true(bench_call(&b, RPC_REPORT_PUNCH, q));
+	return b.answer.code != STATUS_RESOURCE_EXHAUSTED;
+}
+
+static void no_single_address_uses_up_what_a_mesh_has(void **state)
+{
+	struct registry_stats stats;
+	unsigned passed[3] = { 0 };
+
+	(void)state;
+	b.limit_factor = 1;
+	bench_restart(&b);
+	for (uint8_t source = 1; source <= 3; source++)
+		while (passed[source - 1] < 20000 && report_from(source))
+			passed[source - 1]++;
+	assert_int_equal(passed[0], 12000);
+	assert_int_equal(passed[1], 12000);
+	assert_int_equal(passed[2], 0);
+	registry_stats(b.r, &stats);
+	assert_int_equal(stats.limited[LIMIT_SOURCE], 2);
+	assert_int_equal(stats.limited[LIMIT_MESH], 1);
+}
+
+static bool mapped(uint8_t last)
+{
+	const uint8_t ip[16] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 198, 51, 100, last };
+	GetObservedAddressRequest *q = REQUEST(GetObservedAddressRequest);
+
+	b.caller.peer = ip_from_bytes(ip, IP_V6);
+	assert_true(bench_call(&b, RPC_GET_OBSERVED_ADDRESS, q));
+	return b.answer.code == STATUS_OK;
+}
+
+static void mapped_addresses_are_told_apart(void **state)
+{
+	unsigned passed = 0;
+
+	(void)state;
+	b.limit_factor = 1;
+	bench_restart(&b);
+	while (passed < 50000 && mapped(1))
+		passed++;
+	assert_int_equal(passed, 40000);
+	assert_true(mapped(2));
+}
+
 static void the_factor_scales_and_zero_lifts(void **state)
 {
 	unsigned passed = 0;
@@ -254,6 +309,8 @@ int main(void)
 		T(classes_and_ids_have_buckets_of_their_own),
 		T(a_crowd_does_not_lift_the_limit_of_one),
 		T(calls_are_limited_by_lease_and_by_source),
+		T(no_single_address_uses_up_what_a_mesh_has),
+		T(mapped_addresses_are_told_apart),
 		T(the_factor_scales_and_zero_lifts),
 		T(probes_are_few),
 		T(probes_are_few_at_a_time),

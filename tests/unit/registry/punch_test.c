@@ -7,12 +7,14 @@
 struct stage {
 	struct bench b;
 	struct token colony, agent;
+	const char *candidate; /* what all 32 of an offer are, if not NULL */
 };
 
 static struct stage stage;
 
 static int setup(void **state)
 {
+	stage.candidate = NULL;
 	bench_open(&stage.b);
 	assert_int_equal(bench_colony(&stage.b, "m", "ck", &stage.colony), STATUS_OK);
 	assert_int_equal(bench_agent(&stage.b, "m", "a", "ak", &stage.agent), STATUS_OK);
@@ -53,6 +55,10 @@ static bool initiate(struct stage *s, int wait)
 	q->candidates_count = 2;
 	SET(q->candidates[0], "candidate one");
 	SET(q->candidates[1], "candidate two");
+	for (unsigned i = 0; s->candidate && i < ARRAY_LEN(q->candidates); i++) {
+		SET(q->candidates[i], s->candidate);
+		q->candidates_count = (pb_size_t)(i + 1);
+	}
 	q->lease_token.size = 32;
 	memcpy(q->lease_token.bytes, s->agent.bytes, 32);
 	q->has_wait_seconds = wait >= 0;
@@ -319,6 +325,93 @@ static void drain_answers_everybody(void **state)
 	assert_false(bench_answer(&s->b));
 }
 
+/* What comes of a punch's report by whoever holds TOKEN. */
+static enum status report(struct stage *s, const char *mesh, const char *id, PunchOutcome outcome,
+                          const struct token *token)
+{
+	ReportPunchRequest *q = REQUEST(ReportPunchRequest);
+
+	SET(q->mesh_id, mesh);
+	SET(q->punch_id, id);
+	q->outcome = outcome;
+	q->duration_ms = 70;
+	q->lease_token.size = 32;
+	memcpy(q->lease_token.bytes, token->bytes, 32);
+	assert_true(bench_call(&s->b, RPC_REPORT_PUNCH, q));
+	return s->b.answer.code;
+}
+
+static void both_sides_report_and_a_punch_counts_once(void **state)
+{
+	struct stage *s = *state;
+	struct registry_stats stats;
+	struct token other;
+	char id[65];
+
+	assert_int_equal(bench_colony(&s->b, "n", "nk", &other), STATUS_OK);
+	assert_false(initiate(s, 25));
+	assert_true(await(s, 0));
+	memcpy(id, offers(s)->offers[0].punch_id, sizeof(id));
+	bench_pass(&s->b, 20000);
+	assert_int_equal(answer(s, id), STATUS_OK);
+	assert_true(bench_answer(&s->b));
+	/* The time to report runs from the answer, not from the offer. */
+	bench_pass(&s->b, 29000);
+	assert_int_equal(report(s, "m", id, PunchOutcome_PUNCH_OUTCOME_UNSPECIFIED, &s->agent),
+	                 STATUS_INVALID_ARGUMENT);
+	assert_int_equal(report(s, "m", id, (PunchOutcome)4, &s->agent), STATUS_INVALID_ARGUMENT);
+	assert_int_equal(report(s, "m", "x", PunchOutcome_PUNCH_OUTCOME_DIRECT, &s->agent),
+	                 STATUS_NOT_FOUND);
+	assert_int_equal(report(s, "m", id, PunchOutcome_PUNCH_OUTCOME_DIRECT, &other),
+	                 STATUS_PERMISSION_DENIED);
+	/* A punch of one mesh is none of another's. */
+	assert_int_equal(report(s, "n", id, PunchOutcome_PUNCH_OUTCOME_DIRECT, &other),
+	                 STATUS_NOT_FOUND);
+	registry_stats(s->b.r, &stats);
+	assert_int_equal(stats.punches_reported[REPORT_DIRECT], 0);
+	assert_int_equal(report(s, "m", id, PunchOutcome_PUNCH_OUTCOME_DIRECT, &s->agent),
+	                 STATUS_OK);
+	assert_int_equal(report(s, "m", id, PunchOutcome_PUNCH_OUTCOME_FAILED, &s->colony),
+	                 STATUS_OK);
+	registry_stats(s->b.r, &stats);
+	assert_int_equal(stats.punches_reported[REPORT_DIRECT], 1);
+	assert_int_equal(stats.punches_reported[REPORT_FAILED], 0);
+	assert_int_equal(stats.punch_ms_sum, 70);
+	bench_pass(&s->b, 1001);
+	assert_int_equal(report(s, "m", id, PunchOutcome_PUNCH_OUTCOME_DIRECT, &s->agent),
+	                 STATUS_NOT_FOUND);
+	s->b.sql_fails = true;
+	assert_false(answer(s, id) == STATUS_OK);
+	s->b.sql_fails = false;
+}
+
+/* Candidates are kept only as long as somebody waits for them, and all of them together are
+ * bounded: a mesh of liars must not fill the server's memory. */
+static void candidates_in_memory_are_bounded(void **state)
+{
+	struct stage *s = *state;
+	char long_one[257];
+	unsigned n = 0, again = 0;
+
+	memset(long_one, 'x', sizeof(long_one) - 1);
+	long_one[256] = '\0';
+	s->candidate = long_one;
+	while (n < REGISTRY_MESH_PUNCHES_MAX && !initiate(s, 10))
+		n++;
+	assert_int_equal(s->b.answer.code, STATUS_RESOURCE_EXHAUSTED);
+	assert_in_range(n, REGISTRY_PUNCH_BYTES_MAX / (33 * 257), REGISTRY_PUNCH_BYTES_MAX / (32 * 257));
+	bench_pass(&s->b, 10000);
+	while (bench_answer(&s->b))
+		again++;
+	assert_int_equal(again, n);
+	/* The punches themselves are still known; what they carried is gone. */
+	assert_false(initiate(s, 1));
+	bench_pass(&s->b, 1000);
+	assert_true(bench_answer(&s->b));
+	bench_pass(&s->b, 60000);
+	assert_int_equal(s->b.outstanding, BENCH_EMPTY);
+}
+
 /* After a suspend, everything is due at once: waits, and the punches that they belong to. */
 static void a_leap_in_time_harms_nothing(void **state)
 {
@@ -378,6 +471,8 @@ int main(void)
 		T(bounds_are_errors),
 		T(one_offer_wakes_one_poll),
 		T(drain_answers_everybody),
+		T(both_sides_report_and_a_punch_counts_once),
+		T(candidates_in_memory_are_bounded),
 		T(a_leap_in_time_harms_nothing),
 		T(failing_memory_is_an_error),
 	};
