@@ -71,6 +71,36 @@ static int read_schema(sqlite3 *handle, int64_t *version)
 	return query_number(handle, "SELECT version FROM schema_version", SCHEMA_UNKNOWN, version);
 }
 
+static int open_handle(struct database *db)
+{
+	int rc = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+	                         SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc)
+		return rc;
+	sqlite3_extended_result_codes(db->handle, 1);
+	sqlite3_busy_timeout(db->handle, BUSY_MS);
+	/* Until it is known to be ours, not even its log may move into it. */
+	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	return SQLITE_OK;
+}
+
+/* The first look at the file. On a full disk the index that other programs share with us cannot be
+ * made; without it, and them, what is stored can be served all the same. */
+static int read_first(struct database *db, int64_t *version)
+{
+	int rc = read_schema(db->handle, version);
+	bool damaged;
+
+	if (!rc || !database_reason(db, rc, &damaged) || damaged)
+		return rc;
+	sqlite3_close(db->handle);
+	rc = open_handle(db);
+	if (!rc)
+		rc = exec(db, "PRAGMA locking_mode=EXCLUSIVE");
+	return rc ? rc : read_schema(db->handle, version);
+}
+
 static enum err cannot_open(struct database *db, int rc, char *why, size_t cap)
 {
 	bool damaged;
@@ -112,23 +142,18 @@ static enum err open_file(struct database *db, char *why, size_t cap)
 	int rc;
 
 	db->fresh = stat(db->path, &st) < 0 ? errno == ENOENT : st.st_size == 0;
-	rc = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-	                     SQLITE_OPEN_NOMUTEX, NULL);
+	rc = open_handle(db);
 	if (rc)
 		return cannot_open(db, rc, why, cap);
-	sqlite3_extended_result_codes(db->handle, 1);
-	sqlite3_busy_timeout(db->handle, BUSY_MS);
 	if (!db->fresh) {
-		/* Until it is known to be ours, not even its log may move into it. */
-		sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-		rc = read_schema(db->handle, &version);
+		rc = read_first(db, &version);
 		if (rc)
 			return cannot_open(db, rc, why, cap);
 		e = check_schema(db, version, why, cap);
 		if (e)
 			return e;
-		sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	}
+	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	/* There is nothing in a new one to roll back to. */
 	rc = exec(db, db->fresh ? "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY"
 	                        : "PRAGMA synchronous=FULL");

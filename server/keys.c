@@ -189,7 +189,8 @@ static enum err settle_configured(struct keys *k, uint64_t now)
 		return e;
 	return exec(k, "INSERT INTO signing_keys (kid, public, created_at) VALUES (?1, ?2, ?3)"
 	               " ON CONFLICT (kid) DO UPDATE SET public = excluded.public, seed = NULL,"
-	               " retired_at = NULL", binds, 3);
+	               " retired_at = NULL WHERE public <> excluded.public"
+	               " OR retired_at IS NOT NULL OR seed IS NOT NULL", binds, 3);
 }
 
 /* The key that signs at NOW: the youngest that has begun to. When the clock went back none may

@@ -248,6 +248,31 @@ static void a_full_disk_fails_the_commit_and_loses_nothing(void **state)
 	database_close(db);
 }
 
+static void a_full_disk_does_not_keep_the_server_from_starting(void **state)
+{
+	struct database *db;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	db = open_in(dir);
+	create(db, "CREATE TABLE t (x)");
+	assert_int_equal(insert(db, 1000), ERR_OK);
+	database_close(db);
+	set_file_limit(1000);
+	db = open_in(dir);
+	assert_int_equal(database_begin(db), ERR_OK);
+	assert_int_equal(count(db), 1);
+	assert_int_equal(database_commit(db), ERR_OK);
+	assert_int_equal(insert(db, 10), ERR_IO);
+	assert_true(degraded_by(db, NULL));
+	set_file_limit(RLIM_INFINITY);
+	database_close(db);
+	db = open_in(dir);
+	assert_int_equal(insert(db, 10), ERR_OK);
+	assert_int_equal(count(db), 2);
+	database_close(db);
+}
+
 /* --- opening -------------------------------------------------------------------------------- */
 
 struct contents {
@@ -488,6 +513,7 @@ int main(void)
 		T(a_batch_is_all_or_nothing),
 		T(it_knows_which_answers_hold_whatever_the_disk_does),
 		T(a_full_disk_fails_the_commit_and_loses_nothing),
+		T(a_full_disk_does_not_keep_the_server_from_starting),
 		T(what_cannot_be_opened_says_why),
 		T(a_file_cut_short_is_left_alone),
 		T(databases_of_others_and_of_the_future_are_left_alone),
