@@ -12,8 +12,9 @@ struct attempt {
 	uv_connect_t connect;
 	uv_timer_t timer;
 	uint64_t ticket;
-	bool over;   /* its result is told, or nobody wants it */
-	int handles; /* not yet closed */
+	bool counted; /* holds a slot of the quota */
+	bool over;    /* its result is told, or nobody wants it */
+	int handles;  /* not yet closed */
 	struct attempt *prev, *next;
 };
 
@@ -22,7 +23,7 @@ struct prober {
 	prober_done_fn *done;
 	void *ctx;
 	struct probe_quota *quota;
-	struct attempt *attempts; /* at most PROBE_CONCURRENT_MAX */
+	struct attempt *attempts; /* by prober_start at most PROBE_CONCURRENT_MAX */
 };
 
 struct prober *prober_new(uv_loop_t *loop, prober_done_fn *done, void *ctx)
@@ -55,7 +56,8 @@ static void on_closed(uv_handle_t *handle)
 		p->attempts = a->next;
 	if (a->next)
 		a->next->prev = a->prev;
-	probe_release(p->quota);
+	if (a->counted)
+		probe_release(p->quota);
 	free(a);
 }
 
@@ -87,19 +89,21 @@ static void on_timeout(uv_timer_t *timer)
 	a->prober->done(a->prober->ctx, a->ticket, PROBE_FAILED, "");
 }
 
-/* Takes the quota's slot over. False when the probe could not begin. */
-static bool dial(struct prober *p, uint64_t ticket, const struct endpoint *to)
+/* Takes over the quota's slot, if there is one (COUNTED). False when the probe could not begin. */
+static bool dial(struct prober *p, uint64_t ticket, const struct endpoint *to, bool counted)
 {
 	struct attempt *a = calloc(1, sizeof(*a));
 	struct sockaddr_storage ss;
 
 	if (!a) {
-		probe_release(p->quota);
+		if (counted)
+			probe_release(p->quota);
 		return false;
 	}
 	(void)sockaddr_from_endpoint(to, &ss);
 	a->prober = p;
 	a->ticket = ticket;
+	a->counted = counted;
 	a->handles = 2;
 	uv_tcp_init(p->loop, &a->tcp);
 	uv_timer_init(p->loop, &a->timer);
@@ -116,12 +120,23 @@ static bool dial(struct prober *p, uint64_t ticket, const struct endpoint *to)
 	return false;
 }
 
+void prober_dial(struct prober *p, uint64_t ticket, const struct endpoint *to)
+{
+	prober_cancel(p, ticket);
+	if (!dial(p, ticket, to, false))
+		p->done(p->ctx, ticket, PROBE_FAILED, "");
+}
+
 void prober_start(struct prober *p, const struct registry_probe *probe, uint64_t now)
 {
-	const char *refused = probe_acquire(p->quota, &probe->source, probe->target, now);
 	uint64_t ticket = probe->ticket;
+	const char *refused;
 	struct endpoint to;
 
+	/* Tickets are unique among calls that wait. If one is under way, its call was answered without
+	 * it, at the client's deadline, and its result must not become this one's. */
+	prober_cancel(p, ticket);
+	refused = probe_acquire(p->quota, &probe->source, probe->target, now);
 	if (refused) {
 		p->done(p->ctx, ticket, PROBE_REFUSED, refused);
 		return;
@@ -131,7 +146,7 @@ void prober_start(struct prober *p, const struct registry_probe *probe, uint64_t
 		p->done(p->ctx, ticket, PROBE_FAILED, "");
 		return;
 	}
-	if (!dial(p, ticket, &to))
+	if (!dial(p, ticket, &to, true))
 		p->done(p->ctx, ticket, PROBE_FAILED, "");
 }
 

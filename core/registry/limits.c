@@ -1,6 +1,6 @@
 #include "registry/limits.h"
 
-/* A bucket is looked for in so many places; beyond them the one nearest to being full makes room. */
+/* A bucket is looked for in so many places; beyond them the one nearest to being full gives way. */
 #define WINDOW 8
 
 struct bucket {
@@ -39,8 +39,8 @@ void limits_free(struct limits *l)
 	mem_free(&alloc, l, sizeof(*l) + (l->mask + 1) * sizeof(l->buckets[0]));
 }
 
-/* FNV-1a from a seed that nobody outside knows, and a mixer behind it: ids are chosen by clients, who
- * must not be able to meet in one bucket on purpose. */
+/* FNV-1a from a seed that nobody outside knows, and a mixer behind it: ids are chosen by clients,
+ * who must not be able to meet in one bucket on purpose. */
 static uint64_t tag_of(const struct limits *l, unsigned class, struct span id)
 {
 	uint64_t h = (0xcbf29ce484222325U ^ l->seed) + class * 0x9e3779b97f4a7c15U;

@@ -1,6 +1,6 @@
 /* How often who may call. Each limit is a token bucket, kept as the moment at which it will be full
- * again (GCRA): one number per bucket, no ticking. Buckets live in one bounded table; those that are
- * full again are forgotten first. */
+ * again (GCRA): one number per bucket, no ticking. Buckets live in one bounded table; those that
+ * are full again are forgotten first. */
 #ifndef REGISTRY_LIMITS_H
 #define REGISTRY_LIMITS_H
 

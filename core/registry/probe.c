@@ -2,7 +2,7 @@
 
 #include "base/bytes.h"
 
-/* A source is looked for in so many places; beyond them the one least recently seen is forgotten. */
+/* A source is looked for in so many places; beyond them the least recently seen is forgotten. */
 #define WINDOW 16
 
 struct target {
@@ -93,8 +93,8 @@ static bool take(struct source *s, uint64_t now)
 	return true;
 }
 
-/* Whether S may probe the target of TAG, and if so remembers it. One that was probed within the hour
- * counts once, from its first probe. */
+/* Whether S may probe the target of TAG, and if so remembers it. One that was probed within the
+ * hour counts once, from its first probe. */
 static bool remember(struct source *s, uint64_t tag, uint64_t now)
 {
 	struct target *free_one = NULL;

@@ -1,6 +1,6 @@
-/* Reachability probes of the rendezvous (discovery.md 4.2): who may ask for one, and of what. A probe
- * makes this server connect to an address that a stranger names; so quotas are global, in memory, and
- * one actor of its own, which every mesh's registry shares through the host. */
+/* Reachability probes of the rendezvous (discovery.md 4.2): who may ask for one, and of what. A
+ * probe makes this server connect to an address that a stranger names; so quotas are global, in
+ * memory, and one actor of its own, which every mesh's registry shares through the host. */
 #ifndef REGISTRY_PROBE_H
 #define REGISTRY_PROBE_H
 
@@ -30,8 +30,8 @@ const char *probe_acquire(struct probe_quota *q, const struct ip_addr *source, c
                           uint64_t now);
 void probe_release(struct probe_quota *q);
 
-/* Reads "ip:port" or "[v6]:port" (port 1..65535, literals only). ERR_INVALID when it is not such, or
- * when the address is one that must not be dialled: this host, private, link-local, shared,
+/* Reads "ip:port" or "[v6]:port" (port 1..65535, literals only). ERR_INVALID when it is not such,
+ * or when the address is one that must not be dialled: this host, private, link-local, shared,
  * multicast, in whatever spelling. */
 enum err probe_target(const char *text, struct endpoint *out) MUST_CHECK;
 

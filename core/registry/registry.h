@@ -2,8 +2,8 @@
  * taken out, time and randomness are handed in, and all that must survive a restart goes through
  * the SQL port. In memory there are only the long polls being held and the punches they are about.
  *
- * After registry_handle, registry_tick, registry_cancel, registry_drain and registry_probe_done, take
- * every answer with registry_next_answer before the next of these calls. */
+ * After registry_handle, registry_tick, registry_cancel, registry_drain and registry_probe_done,
+ * take every answer with registry_next_answer before the next of these calls. */
 #ifndef REGISTRY_REGISTRY_H
 #define REGISTRY_REGISTRY_H
 
@@ -64,10 +64,10 @@ struct registry_config {
 };
 
 /* Who calls. PEER is the other end of the connection: rate limits count it when EDGE is not known,
- * and GetObservedAddress may tell it. EDGE is the client's address as told by a proxy that the host's configuration trusts,
- * IP_NONE without one; the address of the TCP peer itself is no evidence about UDP and is not
- * used (discovery.md 3.1). HOST is the name or literal (without brackets) by which the client
- * reached the server, already validated, or "". */
+ * and GetObservedAddress may tell it. EDGE is the client's address as told by a proxy that the
+ * host's configuration trusts, IP_NONE without one; the address of the TCP peer itself is no
+ * evidence about UDP and is not used (discovery.md 3.1). HOST is the name or literal (without
+ * brackets) by which the client reached the server, already validated, or "". */
 struct registry_caller {
 	struct ip_addr edge;
 	struct ip_addr peer;
@@ -90,9 +90,9 @@ struct registry_answer {
 	uint32_t retry_after_s; /* with RESOURCE_EXHAUSTED: when to try again; 0: not known */
 };
 
-/* A reachability probe that a held PublishBootstrapRendezvous waits for: the host connects to TARGET
- * over TCP, says nothing, closes, and reports with registry_probe_done. Quota and deny list are the
- * host's to ask: see probe.h. */
+/* A reachability probe that a held PublishBootstrapRendezvous waits for: the host connects to
+ * TARGET over TCP, says nothing, closes, and reports with registry_probe_done. Quota and deny list
+ * are the host's to ask: see probe.h. */
 struct registry_probe {
 	uint64_t ticket;
 	const char *target;    /* as the client wrote it; valid until the next call */
@@ -156,12 +156,14 @@ uint64_t registry_sweep_deadline(const struct registry *r);
 
 /* The next probe to make; false when there is none. Take them after registry_handle. */
 bool registry_next_probe(struct registry *r, struct registry_probe *out);
-/* How a probe went; REASON names what the quota refused ("per_ip_rate"), "" otherwise. A ticket whose
- * client has gone meanwhile is fine. */
+/* How a probe went; REASON names what the quota refused ("per_ip_rate"), "" otherwise. One whose
+ * call was answered or canceled meanwhile is fine, as long as no other call has its ticket. It may
+ * write to the database. */
 void registry_probe_done(struct registry *r, uint64_t ticket, enum probe_result result,
                          const char *reason, uint64_t now, struct wall_time wall);
 
-/* The next answer; false when there is none. Message and response are valid until the next call. */
+/* The next answer; false when there is none. It may read the database: a poll that was woken looks
+ * again. Message and response are valid until the next call. */
 bool registry_next_answer(struct registry *r, struct registry_answer *out);
 
 void registry_stats(const struct registry *r, struct registry_stats *out);

@@ -10,7 +10,7 @@
 
 static const struct rate publish_rate = { 5, 10 }, poll_rate = { 30, 10 };
 
-/* What a publication stores: the request's fields, packed, since it may have to wait for a probe. */
+/* What a publication stores: the request's fields, packed, since it may wait for a probe. */
 struct publication {
 	uint64_t ttl_ms;
 	struct ip_addr source; /* of the call */
@@ -281,8 +281,8 @@ static void publish(struct registry *r, const struct publication *p)
 	answer_ok(r);
 }
 
-/* Holds the call until its probe is done. Takes P over; false, with P still the caller's, when there
- * is no room. */
+/* Holds the call until its probe is done. Takes P over; false, with P still the caller's, when
+ * there is no room. */
 static bool hold_for_probe(struct registry *r, struct publication *p)
 {
 	struct held *h = NULL;
