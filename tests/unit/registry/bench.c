@@ -23,6 +23,7 @@ static void *allocate(void *ctx, size_t size)
 	if (b->allocations_left > 0)
 		b->allocations_left--;
 	b->outstanding++;
+	b->outstanding_bytes += size;
 	return calloc(1, size);
 }
 
@@ -30,8 +31,8 @@ static void release(void *ctx, void *p, size_t size)
 {
 	struct bench *b = ctx;
 
-	(void)size;
 	b->outstanding--;
+	b->outstanding_bytes -= size;
 	free(p);
 }
 

@@ -30,6 +30,7 @@ struct bench {
 	bool strict_keys;
 	long allocations_left; /* negative: no limit */
 	long outstanding;      /* allocations not freed */
+	size_t outstanding_bytes;
 	/* The last answer taken. */
 	struct registry_answer answer;
 	uint64_t next_ticket;

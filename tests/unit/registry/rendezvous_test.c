@@ -346,6 +346,34 @@ static void polls_that_go_away_leave_nothing_behind(void **state)
 	assert_int_equal(registry_deadline(b.r), TIME_NEVER);
 }
 
+static void ten_thousand_polls_cost_little_and_each_is_woken_alone(void **state)
+{
+	const unsigned n = 10000;
+	size_t empty = b.outstanding_bytes;
+	struct registry_stats stats;
+	char mesh[32];
+
+	(void)state;
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(mesh, sizeof(mesh), "mesh-%u", i);
+		assert_false(poll(mesh, 25));
+	}
+	assert_in_range((b.outstanding_bytes - empty) / n, 1, 499);
+	for (unsigned i = 0; i < n; i += 1000) {
+		snprintf(mesh, sizeof(mesh), "mesh-%u", i);
+		publish(mesh, "sealed", NULL);
+		assert_true(bench_answer(&b));
+		assert_int_equal(b.answer.ticket, i + 1);
+		assert_false(bench_answer(&b));
+	}
+	registry_drain(b.r);
+	while (bench_answer(&b))
+		continue;
+	registry_stats(b.r, &stats);
+	assert_int_equal(stats.held, 0);
+	assert_int_equal(b.outstanding_bytes, empty);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -361,6 +389,7 @@ int main(void)
 		T(a_publisher_that_goes_away_stores_nothing),
 		T(failing_memory_and_disk_are_errors),
 		T(polls_that_go_away_leave_nothing_behind),
+		T(ten_thousand_polls_cost_little_and_each_is_woken_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
