@@ -70,7 +70,7 @@ struct held *held_new(struct registry *r, enum held_kind kind, uint64_t wait_s)
 	uint64_t until = time_add(r->now, wait_s * NS_PER_S);
 	struct held *h;
 
-	if (t->n_held == REGISTRY_HELD_MAX)
+	if (t->n_held == REGISTRY_HELD_MAX || heap_reserve(&t->heap, t->heap.n + 1, r->cfg.alloc))
 		return NULL;
 	h = mem_alloc(r->cfg.alloc, sizeof(*h));
 	if (!h)

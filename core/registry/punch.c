@@ -13,7 +13,10 @@ enum err punches_new(struct registry *r)
 
 	if (!t)
 		return ERR_NOMEM;
-	t->heap = (struct heap){ t->slots, ARRAY_LEN(t->slots), 0 };
+	if (heap_reserve(&t->heap, 1, r->cfg.alloc)) {
+		mem_free(r->cfg.alloc, t, sizeof(*t));
+		return ERR_NOMEM;
+	}
 	rng_fill(r->cfg.rng, &t->bucket_seed, sizeof(t->bucket_seed));
 	r->punches = t;
 	return ERR_OK;
@@ -29,6 +32,7 @@ void punches_free(struct registry *r)
 	for (unsigned i = 0; i < BUCKETS; i++)
 		while (t->punches[i])
 			punch_free(r, t->punches[i]);
+	heap_fini(&t->heap, r->cfg.alloc);
 	mem_free(r->cfg.alloc, t, sizeof(*t));
 }
 
@@ -212,7 +216,8 @@ static struct punch *punch_new(struct registry *r, struct room *room, const Init
 
 	if (!p)
 		return NULL;
-	if (!side_pack(r, &p->offer, head, ARRAY_LEN(head), q->candidates, q->candidates_count)) {
+	if (heap_reserve(&t->heap, t->heap.n + 1, r->cfg.alloc) ||
+	    !side_pack(r, &p->offer, head, ARRAY_LEN(head), q->candidates, q->candidates_count)) {
 		mem_free(r->cfg.alloc, p, size);
 		return NULL;
 	}

@@ -90,7 +90,6 @@ struct room {
 
 struct punch_table {
 	struct heap heap;
-	struct timer *slots[REGISTRY_HELD_MAX + REGISTRY_PUNCHES_MAX];
 	struct room *rooms[BUCKETS];
 	struct held *held[BUCKETS];     /* by ticket */
 	struct punch *punches[BUCKETS]; /* by id */

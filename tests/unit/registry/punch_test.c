@@ -456,6 +456,25 @@ static void failing_memory_is_an_error(void **state)
 	assert_int_equal(s->b.outstanding, BENCH_EMPTY);
 }
 
+/* The seventeenth timer makes the heap of timers grow. */
+static void timers_that_find_no_memory_harm_no_others(void **state)
+{
+	struct stage *s = *state;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 16; i++)
+		assert_false(await(s, 1));
+	for (s->b.allocations_left = 0; await(s, 1); s->b.allocations_left = ++n)
+		assert_int_equal(s->b.answer.code, STATUS_RESOURCE_EXHAUSTED);
+	assert_int_equal(n, 2); /* the heap, the call */
+	s->b.allocations_left = -1;
+	bench_pass(&s->b, 1000);
+	for (unsigned i = 0; i < 17; i++)
+		assert_true(bench_answer(&s->b));
+	assert_false(bench_answer(&s->b));
+	assert_int_equal(s->b.outstanding, BENCH_EMPTY);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -475,6 +494,7 @@ int main(void)
 		T(candidates_in_memory_are_bounded),
 		T(a_leap_in_time_harms_nothing),
 		T(failing_memory_is_an_error),
+		T(timers_that_find_no_memory_harm_no_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -371,7 +371,7 @@ static void ten_thousand_polls_cost_little_and_each_is_woken_alone(void **state)
 		continue;
 	registry_stats(b.r, &stats);
 	assert_int_equal(stats.held, 0);
-	assert_int_equal(b.outstanding_bytes, empty);
+	assert_int_equal(b.outstanding, BENCH_EMPTY);
 }
 
 int main(void)
