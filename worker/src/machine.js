@@ -367,7 +367,9 @@ export class Machine {
   probeAddress(target) {
     return this.#run(() => this.#withText(target, (p) => {
       if (!this.wasm.probe_address(p)) return null;
-      return { hostname: utf8.decode(this.#ref(RESPONSE)), port: this.#data.getUint32(this.frame + PORT, true) };
+      const ip = utf8.decode(this.#ref(RESPONSE));
+      // connect() wants IPv6 as URLs have it.
+      return { hostname: ip.includes(":") ? `[${ip}]` : ip, port: this.#data.getUint32(this.frame + PORT, true) };
     }));
   }
 
