@@ -21,6 +21,31 @@ static bool read_message(struct field_path *r, json_t *json, const pb_msgdesc_t 
 
 /* --- scalars -------------------------------------------------------------------------------- */
 
+static size_t digits(const char *s)
+{
+	return strspn(s, "0123456789");
+}
+
+/* Whether S is written as JSON writes numbers (RFC 8259 section 6): strtod takes more. */
+static bool is_number(const char *s)
+{
+	s += *s == '-';
+	if (!digits(s) || (*s == '0' && digits(s) > 1))
+		return false;
+	s += digits(s);
+	if (*s == '.' && !digits(s + 1))
+		return false;
+	if (*s == '.')
+		s += 1 + digits(s + 1);
+	if (*s == 'e' || *s == 'E') {
+		s += s[1] == '+' || s[1] == '-' ? 2 : 1;
+		if (!digits(s))
+			return false;
+		s += digits(s);
+	}
+	return *s == '\0';
+}
+
 /* A JSON number or string that denotes an integer in [LO, HI]; 1.0 and 1e3 are integers too. */
 static bool read_integer(struct field_path *r, json_t *json, int64_t lo, int64_t hi, int64_t *out)
 {
@@ -32,7 +57,9 @@ static bool read_integer(struct field_path *r, json_t *json, int64_t lo, int64_t
 		*out = json_integer_value(json);
 		return (*out >= lo && *out <= hi) || path_wrong(r, "out of range");
 	}
-	if (s && *s && strlen(s) < 24 && strspn(s, "0123456789-") == strlen(s)) {
+	if (s && !is_number(s))
+		return path_wrong(r, "must be an integer");
+	if (s && strlen(s) < 24 && strspn(s, "0123456789-") == strlen(s)) {
 		errno = 0;
 		*out = strtoimax(s, &end, 10);
 		if (*end || errno)
@@ -41,7 +68,7 @@ static bool read_integer(struct field_path *r, json_t *json, int64_t lo, int64_t
 	}
 	if (json_is_real(json))
 		real = json_real_value(json);
-	else if (s && *s && strlen(s) < 32 && strspn(s, "0123456789-+.eE") == strlen(s))
+	else if (s && strlen(s) < 32)
 		real = strtod(s, &end);
 	else
 		return path_wrong(r, "must be an integer");

@@ -108,6 +108,12 @@ class Reader {
     return JSON.parse(this.#take(STRING));
   }
 
+  // A name given twice is refused wherever it stands, known or not.
+  #once({ entries }) {
+    const names = new Set(entries.map(([name]) => name));
+    if (names.size < entries.length) throw invalid("a name is given twice in an object");
+  }
+
   #object() {
     const members = new Members();
     if (this.#accept("}")) return members;
@@ -117,6 +123,7 @@ class Reader {
       members.entries.push([name, this.value()]);
     } while (this.#accept(","));
     this.#accept("}");
+    this.#once(members);
     return members;
   }
 
