@@ -6,9 +6,9 @@
 #include "pb_common.h"
 #include "pb_decode.h"
 #include "pb_encode.h"
+#include "base/utf8.h"
 #include "server/rfc3339.h"
 #include "server/schema_names.h"
-#include "server/utf8.h"
 
 /* No message of this schema has more fields. */
 #define FIELDS_MAX 64

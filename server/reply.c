@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "server/protojson.h"
-#include "server/utf8.h"
 
 #define FRAME_HEAD 5
 #define FLAG_TRAILERS 0x80 /* gRPC-Web: the frame holds the trailers */

@@ -1,5 +1,6 @@
 #include "registry/token.h"
 
+#include "base/utf8.h"
 #include "crypto/crypto.h"
 
 /* The claims of the longest token that fits the schema, before base64. */
@@ -68,40 +69,15 @@ static void text_base64url(struct text *t, const void *src, size_t n)
 		text_ch(t, alphabet[bits << (6 - have) & 63]);
 }
 
-/* How many bytes the well-formed sequence at S has (Unicode table 3-7); 0 when it is none. */
-static size_t utf8_length(const char *s)
-{
-	const uint8_t *p = (const uint8_t *)s;
-	uint8_t low = 0x80, high = 0xbf;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	/* Overlong forms, surrogates, and what is beyond U+10FFFF. */
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	if (p[0] == 0xed)
-		high = 0x9f;
-	if (p[0] == 0xf0)
-		low = 0x90;
-	if (p[0] == 0xf4)
-		high = 0x8f;
-	for (size_t i = 1; i < n; i++, low = 0x80, high = 0xbf)
-		if (p[i] < low || p[i] > high) /* the NUL at the end is no continuation */
-			return 0;
-	return n;
-}
-
 /* In quotes (RFC 8259 section 7). The codecs let only UTF-8 in; should anything else get here, the
  * JSON stays sound nevertheless. */
 static void json_string(struct text *t, const char *s)
 {
+	size_t left = strlen(s);
+
 	text_ch(t, '"');
-	while (*s) {
-		size_t n = utf8_length(s);
+	while (left) {
+		size_t n = utf8_length(s, left);
 		uint8_t control = (uint8_t)*s;
 
 		if (*s == '"' || *s == '\\')
@@ -114,7 +90,9 @@ static void json_string(struct text *t, const char *s)
 		} else {
 			text_strn(t, s, n);
 		}
-		s += n ? n : 1;
+		n = n ? n : 1;
+		s += n;
+		left -= n;
 	}
 	text_ch(t, '"');
 }

@@ -1,4 +1,4 @@
-#include "server/utf8.h"
+#include "base/utf8.h"
 
 size_t utf8_length(const char *s, size_t n)
 {
