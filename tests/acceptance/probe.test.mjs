@@ -1,5 +1,5 @@
 // Reachability probes that do dial (discovery.md 4.2). It runs in a network namespace of its own, where
-// lo has public addresses and nothing leads out: `unshare -rn`, see CMakeLists.txt.
+// lo has public addresses and nothing leads out: see own-network.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
