@@ -1,11 +1,11 @@
 #include "node/discovery.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "linux/clock.h"
+#include "node/discovery_curl.h"
 #include "node/discovery_json.h"
 
 #define BODY_MAX          (256 * 1024)
@@ -14,7 +14,6 @@
 #define PATH              "/coral.discovery.v1.DiscoveryService/"
 
 struct call {
-	struct discovery *owner;
 	CURL *easy; /* NULL: free */
 	struct curl_slist *headers;
 	char *request;
@@ -49,6 +48,7 @@ struct discovery {
 	int64_t clock_ahead_s; /* of the server's clock, which proofs must agree with, before ours */
 	char *url;
 	struct discovery_hooks hooks;
+	struct discovery_curl curl;
 	CURLM *multi;
 	uv_timer_t timer;
 	struct call calls[RPC_METHODS];
@@ -82,7 +82,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 		flags |= CURL_CSELECT_IN;
 	if (events & UV_WRITABLE)
 		flags |= CURL_CSELECT_OUT;
-	curl_multi_socket_action(d->multi, w->fd, flags, &running);
+	d->curl.multi_socket_action(d->multi, w->fd, flags, &running);
 	check_done(d);
 }
 
@@ -91,7 +91,7 @@ static void on_timer(uv_timer_t *timer)
 	struct discovery *d = timer->data;
 	int running;
 
-	curl_multi_socket_action(d->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	d->curl.multi_socket_action(d->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	check_done(d);
 }
 
@@ -123,7 +123,7 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (w) {
-			curl_multi_assign(d->multi, fd, NULL);
+			d->curl.multi_assign(d->multi, fd, NULL);
 			uv_poll_stop(&w->poll);
 			uv_close((uv_handle_t *)&w->poll, free_handle);
 		}
@@ -140,7 +140,7 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void 
 			free(w);
 			return -1;
 		}
-		curl_multi_assign(d->multi, fd, w);
+		d->curl.multi_assign(d->multi, fd, w);
 	}
 	if (what != CURL_POLL_OUT)
 		events |= UV_READABLE;
@@ -152,14 +152,14 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void 
 
 static CURLM *new_multi(struct discovery *d)
 {
-	CURLM *m = curl_multi_init();
+	CURLM *m = d->curl.multi_init();
 
 	if (!m)
 		return NULL;
-	curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, watch_socket);
-	curl_multi_setopt(m, CURLMOPT_SOCKETDATA, d);
-	curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, set_timer);
-	curl_multi_setopt(m, CURLMOPT_TIMERDATA, d);
+	d->curl.multi_setopt(m, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	d->curl.multi_setopt(m, CURLMOPT_SOCKETDATA, d);
+	d->curl.multi_setopt(m, CURLMOPT_TIMERFUNCTION, set_timer);
+	d->curl.multi_setopt(m, CURLMOPT_TIMERDATA, d);
 	return m;
 }
 
@@ -269,13 +269,13 @@ static void resolve(struct discovery *d, const struct stun_names *names)
 
 /* ---- calls ---- */
 
-static void call_clear(struct call *c)
+static void call_clear(struct discovery *d, struct call *c)
 {
 	if (c->easy) {
-		curl_multi_remove_handle(c->owner->multi, c->easy);
-		curl_easy_cleanup(c->easy);
+		d->curl.multi_remove_handle(d->multi, c->easy);
+		d->curl.easy_cleanup(c->easy);
 	}
-	curl_slist_free_all(c->headers);
+	d->curl.slist_free_all(c->headers);
 	if (c->request)
 		wipe(c->request, strlen(c->request)); /* it holds the lease token */
 	free(c->request);
@@ -314,7 +314,7 @@ static void answer(struct discovery *d, struct call *c, CURLcode code)
 	if (!reply || !stun)
 		abort(); /* as core does when memory for a few kilobytes is gone */
 	reply->method = c->method;
-	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	d->curl.easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (code == CURLE_OK) {
 		discovery_decode(reply, stun, status, c->body ? c->body : "", c->len);
 	} else {
@@ -323,12 +323,12 @@ static void answer(struct discovery *d, struct call *c, CURLcode code)
 
 		text_str(&t, d->url);
 		text_str(&t, ": ");
-		text_str(&t, *c->error ? c->error : curl_easy_strerror(code));
+		text_str(&t, *c->error ? c->error : d->curl.easy_strerror(code));
 	}
 	/* A proof that is refused may have been made against the key of a server that is gone. */
 	if (reply->method == RPC_REGISTER && reply->result == RPC_DENIED)
 		d->key_state = SERVER_KEY_UNKNOWN;
-	call_clear(c);
+	call_clear(d, c);
 	d->hooks.reply(d->hooks.ctx, reply);
 	resolve(d, stun);
 	wipe(reply, sizeof(*reply));
@@ -345,15 +345,15 @@ static bool take_server_key(struct discovery *d, const struct call *c, CURLcode 
 	long status = 0;
 	time_t then;
 
-	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	d->curl.easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (code != CURLE_OK || status >= 500)
 		return false;
 	d->key_state = SERVER_KEY_NONE;
 	if (status == 200 && discovery_decode_server_key(c->body ? c->body : "", c->len, d->key))
 		d->key_state = SERVER_KEY_KNOWN;
 	/* A device without a clock of its own does not know what year it is; the server does. */
-	if (curl_easy_header(c->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK) {
-		then = curl_getdate(date->value, NULL);
+	if (d->curl.easy_header(c->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK) {
+		then = d->curl.getdate(date->value, NULL);
 		if (then != (time_t)-1)
 			d->clock_ahead_s = (int64_t)then - (int64_t)clock_wall().s;
 	}
@@ -369,7 +369,7 @@ static void finish(struct discovery *d, struct call *c, CURLcode code)
 		return;
 	}
 	c->after = NULL;
-	call_clear(c);
+	call_clear(d, c);
 	start(d, c, r);
 	wipe(r, sizeof(*r));
 	free(r);
@@ -388,7 +388,7 @@ static void check_done(struct discovery *d)
 	CURLMsg *msg;
 	int left;
 
-	while ((msg = curl_multi_info_read(d->multi, &left))) {
+	while ((msg = d->curl.multi_info_read(d->multi, &left))) {
 		struct call *c = msg->msg == CURLMSG_DONE ? call_of(d, msg->easy_handle) : NULL;
 
 		if (c)
@@ -417,40 +417,39 @@ static bool prepare(struct discovery *d, struct call *c, const struct rpc_reques
 	text_str(&t, d->url);
 	text_str(&t, PATH);
 	text_str(&t, c->after ? "Health" : discovery_method_name(r));
-	c->owner = d;
 	c->method = r->method;
 	c->request = c->after ? strdup("{}")
 		: discovery_encode(r, prove(d, r, &evidence) ? &evidence : NULL);
-	c->easy = curl_easy_init();
-	c->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	c->easy = d->curl.easy_init();
+	c->headers = d->curl.slist_append(NULL, "Content-Type: application/json");
 	if (c->headers)
-		curl_slist_append(c->headers, "Connect-Protocol-Version: 1");
+		d->curl.slist_append(c->headers, "Connect-Protocol-Version: 1");
 	if (!c->request || !c->easy || !c->headers || t.truncated)
 		return false;
-	curl_easy_setopt(c->easy, CURLOPT_URL, url);
-	curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
-	curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->request);
-	curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)strlen(c->request));
-	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
-	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->error);
-	curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
+	d->curl.easy_setopt(c->easy, CURLOPT_URL, url);
+	d->curl.easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	d->curl.easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
+	d->curl.easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->request);
+	d->curl.easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)strlen(c->request));
+	d->curl.easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
+	d->curl.easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
+	d->curl.easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->error);
+	d->curl.easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
 	/* A name server that does not answer must not hold up the loop when the call ends: the
 	 * resolver's thread is left to finish by itself. */
-	curl_easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
-	curl_easy_setopt(c->easy, CURLOPT_TIMEOUT, (long)r->wait_s + CALL_TIMEOUT_S);
-	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPIDLE, 10L);
-	curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPINTVL, 5L);
-	curl_easy_setopt(c->easy, CURLOPT_USERAGENT, "warren");
+	d->curl.easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L);
+	d->curl.easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
+	d->curl.easy_setopt(c->easy, CURLOPT_TIMEOUT, (long)r->wait_s + CALL_TIMEOUT_S);
+	d->curl.easy_setopt(c->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	d->curl.easy_setopt(c->easy, CURLOPT_TCP_KEEPIDLE, 10L);
+	d->curl.easy_setopt(c->easy, CURLOPT_TCP_KEEPINTVL, 5L);
+	d->curl.easy_setopt(c->easy, CURLOPT_USERAGENT, "warren");
 	return true;
 }
 
 static void start(struct discovery *d, struct call *c, const struct rpc_request *r)
 {
-	if (!prepare(d, c, r) || curl_multi_add_handle(d->multi, c->easy) != CURLM_OK) {
+	if (!prepare(d, c, r) || d->curl.multi_add_handle(d->multi, c->easy) != CURLM_OK) {
 		if (!c->easy)
 			abort(); /* out of memory */
 		answer(d, c, CURLE_OUT_OF_MEMORY);
@@ -461,7 +460,7 @@ void discovery_call(struct discovery *d, const struct rpc_request *r)
 {
 	struct call *c = &d->calls[r->method];
 
-	call_clear(c);
+	call_clear(d, c);
 	if (r->method == RPC_REGISTER && d->proves && d->key_state == SERVER_KEY_UNKNOWN) {
 		c->after = malloc(sizeof(*c->after));
 		if (!c->after)
@@ -479,7 +478,7 @@ void discovery_prove_with(struct discovery *d, const uint8_t private_key[static 
 
 void discovery_cancel(struct discovery *d, enum rpc_method method)
 {
-	call_clear(&d->calls[method]);
+	call_clear(d, &d->calls[method]);
 }
 
 void discovery_reset(struct discovery *d)
@@ -491,9 +490,9 @@ void discovery_reset(struct discovery *d)
 		return;
 	for (size_t i = 0; i < RPC_METHODS; i++) {
 		out[i] = d->calls[i].easy != NULL;
-		call_clear(&d->calls[i]);
+		call_clear(d, &d->calls[i]);
 	}
-	curl_multi_cleanup(d->multi);
+	d->curl.multi_cleanup(d->multi);
 	d->multi = fresh;
 	for (size_t i = 0; i < RPC_METHODS; i++) {
 		struct rpc_reply *reply = out[i] ? calloc(1, sizeof(*reply)) : NULL;
@@ -555,8 +554,9 @@ enum err discovery_new(uv_loop_t *loop, const char *url, const struct discovery_
 		free(d);
 		return ERR_INVALID;
 	}
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(d->multi = new_multi(d))) {
-		*why = "cannot start libcurl";
+	*why = "cannot be asked: libcurl does not start; is libcurl4 installed?";
+	if (discovery_curl_load(&d->curl) || d->curl.global_init(CURL_GLOBAL_DEFAULT) ||
+	    !(d->multi = new_multi(d))) {
 		free(d->url);
 		free(d);
 		return ERR_NOMEM;
@@ -589,8 +589,8 @@ void discovery_free(struct discovery *d, void (*done)(void *ctx), void *ctx)
 		uv_cancel((uv_req_t *)&d->lookup->req);
 	}
 	for (size_t i = 0; i < RPC_METHODS; i++)
-		call_clear(&d->calls[i]);
-	curl_multi_cleanup(d->multi);
-	curl_global_cleanup();
+		call_clear(d, &d->calls[i]);
+	d->curl.multi_cleanup(d->multi);
+	d->curl.global_cleanup();
 	uv_close((uv_handle_t *)&d->timer, on_closed);
 }
