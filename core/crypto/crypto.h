@@ -69,6 +69,21 @@ void aead_seal(struct aead *a, uint64_t counter, uint8_t *p, size_t len, struct 
 enum err aead_open(struct aead *a, uint64_t counter, uint8_t *p, size_t len,
                    struct span ad) MUST_CHECK;
 
+/* One message for aead_seal_many and aead_open_many. The nonce is as above; no associated data. */
+struct aead_op {
+	const uint8_t *key;   /* AEAD_KEY_LEN bytes */
+	uint64_t counter;
+	const uint8_t *in;    /* seal: LEN bytes of plain text; open: LEN bytes and the tag behind them */
+	uint8_t *out;         /* IN itself, or no overlap with it. seal: room for LEN + AEAD_TAG_LEN;
+	                       * open: LEN */
+	uint32_t len;         /* of the plain text */
+	bool ok;              /* set by aead_open_many: it is authentic. If not, OUT is of no use */
+};
+/* Seals or opens N messages, in order: an op may reuse memory that the ones before it only read.
+ * Any thread. */
+void aead_seal_many(struct aead_op *ops, size_t n);
+void aead_open_many(struct aead_op *ops, size_t n);
+
 /* The same, for one message with a key used once (handshakes). */
 void aead_seal_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,
                     size_t len, struct span ad);

@@ -74,6 +74,7 @@ const uint8_t *wg_public_key(const struct wg_device *d)
 static void init_peer(struct wg_peer *p, struct wg_device *d, const uint8_t *key)
 {
 	p->device = d;
+	p->lane = (uint8_t)(d->next_lane++ % d->index.lanes);
 	memcpy(p->public_key, key, KEY_LEN);
 	p->allowed.peer = p;
 	wg_cookie_maker_init(&p->cookies, key);
@@ -211,10 +212,10 @@ void wg_peer_info(const struct wg_peer *p, struct wg_peer_info *out)
 		.path = p->path,
 		.last_handshake = p->last_handshake,
 		.last_handshake_ns = p->last_handshake_ns,
-		.last_rx_ns = p->traffic.last_rx_ns,
-		.last_data_tx_ns = p->traffic.last_data_tx_ns,
-		.rx_bytes = p->traffic.rx_bytes,
-		.tx_bytes = p->traffic.tx_bytes,
+		.last_rx_ns = traffic_get(&p->traffic.last_rx_ns),
+		.last_data_tx_ns = traffic_get(&p->traffic.last_data_tx_ns),
+		.rx_bytes = traffic_get(&p->traffic.rx_bytes),
+		.tx_bytes = traffic_get(&p->traffic.tx_bytes),
 		.keepalive_s = p->keepalive_s,
 		.has_session = wg_keypair_can_send(p->current, p->device->now),
 		.handshaking = wg_peer_is_handshaking(p),

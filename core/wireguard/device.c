@@ -43,6 +43,8 @@ struct wg_device *wg_device_new(const struct wg_config *cfg, uint64_t now, struc
 		wg_device_free(d);
 		return NULL;
 	}
+	if (cfg->lanes)
+		d->index.lanes = cfg->lanes;
 	return d;
 }
 

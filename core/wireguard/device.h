@@ -4,6 +4,7 @@
  * Data shape: wg_seal and wg_open work on batches in the caller's buffers and allocate nothing.
  * Control shape: wg_tick at wg_deadline, wg_output for datagrams the engine wants sent (handshakes,
  * cookies, keepalives, packets that waited for a handshake), wg_next_event for what happened.
+ * Other threads may seal and open beside the owner; lane.h has the rules.
  *
  * After any call that takes NOW: drain wg_output and wg_next_event, then re-arm at wg_deadline. */
 #ifndef WIREGUARD_DEVICE_H
@@ -50,6 +51,7 @@ enum wg_verdict {
 	WG_DROP_SOURCE,     /* wg_open: inner source not in the peer's allowed IPs */
 	WG_DROP_LOAD,       /* wg_open: handshake refused: rate limit, full queue, or answered with
 	                     * a cookie; wg_seal: no memory to stage the packet */
+	WG_OWNER,           /* lanes only: not for the packet path, the owner must have it */
 	WG_VERDICTS
 };
 
@@ -75,6 +77,7 @@ struct wg_config {
 	struct logger log;      /* copied; emit may be NULL */
 	uint32_t max_peers;     /* 0: 65536 */
 	uint32_t mtu;           /* of the inner interface, for padding; 0: 1420 */
+	uint8_t lanes;          /* threads of the host that peers are spread over (lane.h); 0: 1 */
 	bool hold_unknown;      /* an initiation from an unknown static key raises
 	                         * WG_EVENT_UNKNOWN_KEY instead of being dropped */
 	bool managed;           /* somebody else's: UAPI may not change the private key, nor

@@ -1,5 +1,7 @@
 #include "wireguard/index_table.h"
 
+#include "wireguard/peer.h"
+
 #define FIRST_BUCKETS 64U
 
 enum err wg_index_init(struct index_table *t, const struct allocator *alloc)
@@ -7,6 +9,7 @@ enum err wg_index_init(struct index_table *t, const struct allocator *alloc)
 	t->bucket = mem_alloc(alloc, FIRST_BUCKETS * sizeof(struct index_entry *));
 	t->mask = FIRST_BUCKETS - 1;
 	t->count = 0;
+	t->lanes = 1;
 	return t->bucket ? ERR_OK : ERR_NOMEM;
 }
 
@@ -55,13 +58,24 @@ struct index_entry *wg_index_find(const struct index_table *t, uint32_t index)
 	return e;
 }
 
+/* INDEX with its lowest byte moved, by less than LANES, to one that leads to LANE. */
+static uint32_t lead_to(uint32_t index, uint8_t lane, uint8_t lanes)
+{
+	uint32_t low = index & 0xff;
+
+	low = low - low % lanes + lane;
+	if (low > 0xff)
+		low -= lanes;
+	return (index & ~0xffU) | low;
+}
+
 void wg_index_add(struct index_table *t, struct index_entry *e, const struct allocator *alloc,
                   const struct rng *rng)
 {
 	if (t->count > t->mask && t->mask < UINT32_MAX / 4)
 		grow(t, alloc);
 	do {
-		e->index = rng_u32(rng);
+		e->index = lead_to(rng_u32(rng), e->peer->lane, t->lanes);
 	} while (wg_index_find(t, e->index));
 	link_entry(t, e);
 	t->count++;

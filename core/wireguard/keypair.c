@@ -8,14 +8,11 @@ struct keypair *wg_keypair_new(const struct allocator *alloc, const uint8_t send
 
 	if (!k)
 		return NULL;
-	k->send = aead_new(send);
-	k->receive = aead_new(receive);
+	memcpy(k->send, send, KEY_LEN);
+	memcpy(k->receive, receive, KEY_LEN);
+	atomic_flag_clear(&k->replay_busy);
 	k->born_ns = now;
 	k->initiator = initiator;
-	if (!k->send || !k->receive) {
-		wg_keypair_free(k, alloc, NULL);
-		return NULL;
-	}
 	return k;
 }
 
@@ -25,8 +22,6 @@ void wg_keypair_free(struct keypair *k, const struct allocator *alloc, struct in
 		return;
 	if (index)
 		wg_index_remove(index, &k->entry);
-	aead_free(k->send);
-	aead_free(k->receive);
 	wipe(k, sizeof(*k));
 	mem_free(alloc, k, sizeof(*k));
 }

@@ -65,7 +65,7 @@ static bool emit_response(struct wg_peer *p, struct wg_packet *pkt)
 {
 	wg_unwant(p, WANT_RESPONSE);
 	memcpy(pkt->buf, p->response, RESPONSE_LEN);
-	p->traffic.tx_bytes += RESPONSE_LEN;
+	traffic_add(&p->traffic.tx_bytes, RESPONSE_LEN);
 	finish(pkt, p, RESPONSE_LEN, HANDSHAKE_TOS);
 	return true;
 }
@@ -77,7 +77,7 @@ static bool emit_initiation(struct wg_peer *p, struct wg_packet *pkt, uint64_t n
 	wg_unwant(p, WANT_INITIATION | WANT_FORCED);
 	if (!wg_handshake_initiate(p, forced, pkt->buf, now))
 		return false;
-	p->traffic.tx_bytes += INITIATION_LEN;
+	traffic_add(&p->traffic.tx_bytes, INITIATION_LEN);
 	finish(pkt, p, INITIATION_LEN, HANDSHAKE_TOS);
 	return true;
 }

@@ -110,7 +110,7 @@ bool wg_peer_shared(struct wg_peer *p)
 	return p->shared == SHARED_READY;
 }
 
-static bool path_eq(const struct wg_path *a, const struct wg_path *b)
+bool wg_path_eq(const struct wg_path *a, const struct wg_path *b)
 {
 	return endpoint_eq(&a->remote, &b->remote) && ip_eq(&a->local, &b->local) &&
 	       a->ifindex == b->ifindex;
@@ -121,7 +121,7 @@ void wg_peer_heard_from(struct wg_peer *p, const struct wg_path *path)
 	bool moved = wg_peer_has_endpoint(p) && !endpoint_eq(&p->path.remote, &path->remote);
 
 	/* Whatever brought it cannot be answered to: keep what we have. */
-	if (path->remote.ip.family == IP_NONE || path_eq(&p->path, path))
+	if (path->remote.ip.family == IP_NONE || wg_path_eq(&p->path, path))
 		return;
 	p->path = *path;
 	if (moved) {

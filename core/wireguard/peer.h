@@ -7,6 +7,7 @@
 #include "wireguard/cookie.h"
 #include "wireguard/keypair.h"
 #include "wireguard/noise.h"
+#include "wireguard/traffic.h"
 
 /* The lists of the device that a peer may be on. */
 enum peer_list_id { LIST_ALL, LIST_OUTPUT, LIST_EVENTS, PEER_LISTS };
@@ -49,16 +50,10 @@ struct initiation {
 	struct index_entry entry;
 };
 
-/* When each timer goes off; TIME_NEVER when it is not set. See timers.h. */
+/* When each timer goes off, or is looked at; TIME_NEVER when it is not set. See timers.h. */
 struct peer_timers {
 	uint64_t retransmit, deferred, keepalive, new_handshake, erase, persistent;
 	uint64_t jitter_ns;
-};
-
-/* What the data path reads and writes for each packet, apart from the keypair itself. */
-struct peer_traffic {
-	uint64_t rx_bytes, tx_bytes;
-	uint64_t last_rx_ns, last_data_tx_ns; /* 0: never */
 };
 
 enum shared_state { SHARED_UNKNOWN, SHARED_READY, SHARED_IMPOSSIBLE };
@@ -75,6 +70,7 @@ struct wg_peer {
 	enum shared_state shared;
 	struct allowed_set allowed;
 	uint16_t keepalive_s;
+	uint8_t lane; /* the low bytes of our indices lead its packets there */
 
 	/* data */
 	struct keypair *previous, *current, *next;
@@ -128,6 +124,7 @@ void wg_peer_clear(struct wg_peer *p);
 void wg_peer_clear_initiation(struct wg_peer *p);
 /* Makes STATIC_STATIC ready. False if the peer's key makes that impossible. */
 bool wg_peer_shared(struct wg_peer *p);
+bool wg_path_eq(const struct wg_path *a, const struct wg_path *b);
 /* A packet from PATH was authenticated: answer there from now on (section 2, roaming). */
 void wg_peer_heard_from(struct wg_peer *p, const struct wg_path *path);
 static inline bool wg_peer_has_endpoint(const struct wg_peer *p)

@@ -6,7 +6,7 @@
 /* 5.4.6: padded to a multiple of 16, but never so that the padded packet exceeds the MTU: that
  * would make datagrams that do not fit where the packets do. A packet above the MTU (the host's
  * segmentation) is padded as if its last MTU-sized piece were the packet. */
-static uint32_t padding_of(uint32_t len, uint32_t mtu)
+uint32_t wg_padding(uint32_t len, uint32_t mtu)
 {
 	uint32_t last = len > mtu ? len % mtu : len;
 	uint32_t padded = (last + 15) & ~15U;
@@ -17,29 +17,27 @@ static uint32_t padding_of(uint32_t len, uint32_t mtu)
 uint32_t wg_seal_message(struct wg_peer *p, uint8_t *msg, size_t cap, uint32_t len)
 {
 	struct keypair *k = p->current;
-	uint32_t padding = padding_of(len, p->device->mtu);
+	uint32_t padding = wg_padding(len, p->device->mtu);
 	uint8_t *plain = msg + TRANSPORT_HEADER_LEN;
-	uint64_t counter;
+	struct aead_op op;
 
 	if (cap < (size_t)len + padding + wg_overhead())
 		return 0;
-	counter = k->send_counter++;
 	memset(plain + len, 0, padding);
-	store_le32(msg + TYPE_AT, MESSAGE_TRANSPORT);
-	store_le32(msg + TRANSPORT_RECEIVER_AT, k->remote_index);
-	store_le64(msg + TRANSPORT_COUNTER_AT, counter);
-	aead_seal(k->send, counter, plain, len + padding, span_of(NULL, 0));
+	op = (struct aead_op){ .key = k->send,
+		               .counter = wg_keypair_counters(k, 1),
+		               .in = plain,
+		               .out = plain,
+		               .len = len + padding };
+	wg_write_header(msg, k->remote_index, op.counter);
+	aead_seal_many(&op, 1);
 	return len + padding + wg_overhead();
 }
 
 void wg_sent_message(struct wg_peer *p, uint32_t len, uint64_t now)
 {
-	p->traffic.tx_bytes += len;
-	wg_timers_any_sent(p, now);
-	if (len > TRANSPORT_MIN_LEN) {
-		p->traffic.last_data_tx_ns = now;
-		wg_timers_data_sent(p, now);
-	}
+	if (traffic_sent(&p->traffic, len, len > TRANSPORT_MIN_LEN, now))
+		wg_timers_watch(p);
 	if (wg_keypair_is_stale_to_send(p->current, now))
 		wg_handshake_request(p, REQUEST_NEW);
 }

@@ -72,6 +72,7 @@ struct wg_device {
 	struct logger log;
 	uint32_t max_peers, mtu;
 	bool hold_unknown, managed, has_key;
+	uint32_t next_lane;
 	uint8_t private_key[KEY_LEN], public_key[KEY_LEN];
 
 	struct index_table index;
@@ -148,6 +149,14 @@ void wg_staged_release(struct wg_device *d, struct staged *s);
 void wg_staging_flush(struct wg_peer *p);
 
 /* ---- send.c ---- */
+/* Zero bytes to be added to LEN bytes of plain text (5.4.6). */
+uint32_t wg_padding(uint32_t len, uint32_t mtu);
+static inline void wg_write_header(uint8_t *msg, uint32_t remote_index, uint64_t counter)
+{
+	store_le32(msg + TYPE_AT, MESSAGE_TRANSPORT);
+	store_le32(msg + TRANSPORT_RECEIVER_AT, remote_index);
+	store_le64(msg + TRANSPORT_COUNTER_AT, counter);
+}
 /* Seals LEN bytes at MSG + TRANSPORT_HEADER_LEN, which has room for padding and tag up to CAP bytes
  * from MSG. Returns the length of the message, or 0 when it does not fit. */
 uint32_t wg_seal_message(struct wg_peer *p, uint8_t *msg, size_t cap, uint32_t len);

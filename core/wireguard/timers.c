@@ -8,6 +8,8 @@ void wg_timers_init(struct wg_peer *p)
 {
 	p->timers = (struct peer_timers){ TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER,
 		                          TIME_NEVER, TIME_NEVER, wg_jitter(p->device) };
+	traffic_wait_init(&p->traffic.answer);
+	traffic_wait_init(&p->traffic.reply);
 	timer_init(&p->wake, 0);
 }
 
@@ -18,36 +20,53 @@ static void set(struct wg_peer *p, uint64_t *timer, uint64_t at)
 		heap_set(&p->device->heap, &p->wake, at);
 }
 
-static void push_persistent(struct wg_peer *p, uint64_t now)
+/* When to act on a wait that began at SINCE. The jitter was drawn beforehand: the data path asks
+ * for no randomness. */
+static uint64_t new_handshake_at(const struct wg_peer *p, uint64_t since)
 {
-	if (p->keepalive_s)
-		set(p, &p->timers.persistent, time_add(now, p->keepalive_s * NS_PER_S));
+	return time_add(since, KEEPALIVE_TIMEOUT_NS + REKEY_TIMEOUT_NS + p->timers.jitter_ns);
+}
+
+static uint64_t keepalive_at(uint64_t since)
+{
+	return time_add(since, KEEPALIVE_TIMEOUT_NS);
+}
+
+void wg_timers_watch(struct wg_peer *p)
+{
+	uint64_t answer = traffic_wait_watch(&p->traffic.answer);
+	uint64_t reply = traffic_wait_watch(&p->traffic.reply);
+
+	if (answer == TIME_NEVER)
+		answer = traffic_wait_unwatch(&p->traffic.answer);
+	if (reply == TIME_NEVER)
+		reply = traffic_wait_unwatch(&p->traffic.reply);
+	set(p, &p->timers.new_handshake, new_handshake_at(p, answer));
+	set(p, &p->timers.keepalive, keepalive_at(reply));
 }
 
 void wg_timers_data_sent(struct wg_peer *p, uint64_t now)
 {
-	/* The jitter was drawn beforehand: the data path asks for no randomness. */
-	if (p->timers.new_handshake == TIME_NEVER)
-		set(p, &p->timers.new_handshake,
-		    time_add(now, KEEPALIVE_TIMEOUT_NS + REKEY_TIMEOUT_NS + p->timers.jitter_ns));
+	if (traffic_wait_begin(&p->traffic.answer, now))
+		wg_timers_watch(p);
 }
 
 void wg_timers_data_received(struct wg_peer *p, uint64_t now)
 {
-	if (p->timers.keepalive == TIME_NEVER)
-		set(p, &p->timers.keepalive, time_add(now, KEEPALIVE_TIMEOUT_NS));
+	if (traffic_wait_begin(&p->traffic.reply, now))
+		wg_timers_watch(p);
 }
 
 void wg_timers_any_sent(struct wg_peer *p, uint64_t now)
 {
-	p->timers.keepalive = TIME_NEVER;
-	push_persistent(p, now);
+	traffic_set(&p->traffic.last_any_ns, now);
+	traffic_wait_end(&p->traffic.reply);
 }
 
 void wg_timers_any_received(struct wg_peer *p, uint64_t now)
 {
-	p->timers.new_handshake = TIME_NEVER;
-	push_persistent(p, now);
+	traffic_set(&p->traffic.last_any_ns, now);
+	traffic_wait_end(&p->traffic.answer);
 }
 
 void wg_timers_handshake_initiated(struct wg_peer *p, uint64_t now)
@@ -94,16 +113,17 @@ void wg_timers_session_derived(struct wg_peer *p, uint64_t now)
 void wg_timers_keepalive_changed(struct wg_peer *p, uint64_t now)
 {
 	p->timers.persistent = TIME_NEVER;
-	push_persistent(p, now);
+	if (p->keepalive_s)
+		set(p, &p->timers.persistent, time_add(now, p->keepalive_s * NS_PER_S));
 }
 
 void wg_timers_cleared(struct wg_peer *p)
 {
 	p->timers.retransmit = TIME_NEVER;
 	p->timers.deferred = TIME_NEVER;
-	p->timers.keepalive = TIME_NEVER;
-	p->timers.new_handshake = TIME_NEVER;
 	p->timers.erase = TIME_NEVER;
+	traffic_wait_end(&p->traffic.answer);
+	traffic_wait_end(&p->traffic.reply);
 }
 
 /* ---- expiry ---- */
@@ -111,7 +131,7 @@ void wg_timers_cleared(struct wg_peer *p)
 static void give_up(struct wg_peer *p, uint64_t now)
 {
 	wg_peer_log(p, LOG_DEBUG, "handshake not answered, giving up");
-	p->timers.keepalive = TIME_NEVER;
+	traffic_wait_end(&p->traffic.reply);
 	p->blind = false;
 	wg_staging_flush(p);
 	if (p->timers.erase == TIME_NEVER)
@@ -150,9 +170,17 @@ static void erase_due(struct wg_peer *p)
 		wg_peer_clear_initiation(p);
 }
 
+/* Traffic of either direction since it was set has put it off. */
 static void persistent_due(struct wg_peer *p, uint64_t now)
 {
-	push_persistent(p, now);
+	uint64_t interval = p->keepalive_s * NS_PER_S;
+	uint64_t idle_until = time_add(traffic_get(&p->traffic.last_any_ns), interval);
+
+	if (idle_until > now) {
+		set(p, &p->timers.persistent, idle_until);
+		return;
+	}
+	set(p, &p->timers.persistent, time_add(now, interval));
 	wg_want_keepalive(p, now);
 }
 
@@ -163,6 +191,28 @@ static bool take(uint64_t *timer, uint64_t now)
 		return false;
 	*timer = TIME_NEVER;
 	return true;
+}
+
+static void set_wait(struct wg_peer *p, const struct traffic_wait *w, uint64_t since)
+{
+	if (w == &p->traffic.answer)
+		p->timers.new_handshake = new_handshake_at(p, since);
+	else
+		p->timers.keepalive = keepalive_at(since);
+}
+
+/* The timer of W went off. True when what W waits for has really not come for so long; the wait is
+ * over then. Its timer is set for when the present wait would be, or not at all. */
+static bool take_wait(struct wg_peer *p, struct traffic_wait *w, uint64_t waited, uint64_t now)
+{
+	uint64_t since = traffic_get(&w->since_ns);
+	bool due = since != TIME_NEVER && time_add(since, waited) <= now &&
+	           atomic_compare_exchange_strong(&w->since_ns, &since, TIME_NEVER);
+
+	if (due || since == TIME_NEVER)
+		since = traffic_wait_unwatch(w);
+	set_wait(p, w, since);
+	return due;
 }
 
 void wg_timers_expire(struct wg_peer *p, uint64_t now)
@@ -176,9 +226,10 @@ void wg_timers_expire(struct wg_peer *p, uint64_t now)
 		retransmit_due(p, now);
 	if (take(&t->deferred, now))
 		wg_handshake_request(p, REQUEST_FORCED);
-	if (take(&t->new_handshake, now))
+	if (take(&t->new_handshake, now) &&
+	    take_wait(p, &p->traffic.answer, new_handshake_at(p, 0), now))
 		new_handshake_due(p);
-	if (take(&t->keepalive, now))
+	if (take(&t->keepalive, now) && take_wait(p, &p->traffic.reply, keepalive_at(0), now))
 		wg_want_keepalive(p, now);
 	if (take(&t->persistent, now))
 		persistent_due(p, now);

@@ -12,7 +12,8 @@
  *
  * No caller sets a timer: callers state facts. The device's heap is touched only when a peer's
  * earliest timer moves forward in time, which a steady flow of packets never does; a timer that was
- * pushed back is found to be so when the peer wakes. */
+ * pushed back is found to be so when the peer wakes. What packets begin and end - keepalive and new
+ * handshake - they only write down (traffic.h). */
 #ifndef WIREGUARD_TIMERS_H
 #define WIREGUARD_TIMERS_H
 
@@ -22,6 +23,8 @@ void wg_timers_init(struct wg_peer *p);
 
 void wg_timers_data_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_data_received(struct wg_peer *p, uint64_t now);
+/* The packet path began to wait for something (traffic.h): see to the timers. */
+void wg_timers_watch(struct wg_peer *p);
 /* Any authenticated packet: data, keepalive or handshake. */
 void wg_timers_any_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_any_received(struct wg_peer *p, uint64_t now);
