@@ -144,6 +144,18 @@ enum err netlink_link_set_mtu(unsigned ifindex, uint32_t mtu)
 	return exchange_run(&x, NULL, NULL);
 }
 
+enum err netlink_link_set_gso(unsigned ifindex, uint32_t bytes, uint32_t packets)
+{
+	struct exchange x;
+	struct ifinfomsg *m;
+
+	exchange_init(&x, RTM_NEWLINK, NLM_F_ACK, sizeof(*m), &m);
+	m->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(x.request, IFLA_GSO_MAX_SEGS, packets);
+	mnl_attr_put_u32(x.request, IFLA_GSO_MAX_SIZE, bytes);
+	return exchange_run(&x, NULL, NULL);
+}
+
 /* ---- addresses and routes of one link ---- */
 
 static uint8_t af_of(const struct ip_addr *ip)

@@ -20,6 +20,9 @@ enum err netlink_link_get(unsigned ifindex, struct netlink_link *out) MUST_CHECK
 enum err netlink_link_up(unsigned ifindex) MUST_CHECK;
 enum err netlink_link_down(unsigned ifindex) MUST_CHECK;
 enum err netlink_link_set_mtu(unsigned ifindex, uint32_t mtu) MUST_CHECK;
+/* How large the super-packets are that the host makes for the link, at most: in bytes (up to 65536,
+ * of IPv4 and IPv6 alike) and in packets. */
+enum err netlink_link_set_gso(unsigned ifindex, uint32_t bytes, uint32_t packets) MUST_CHECK;
 
 /* Adds or replaces; the prefix length says which neighbours are on the link. IPv6 addresses skip
  * duplicate address detection, which a point-to-point link has no use for. */
