@@ -1,12 +1,10 @@
 #include "packet/flow.h"
 
 #include "base/bytes.h"
+#include "packet/headers.h"
 
-enum { TCP = 6, UDP = 17, DCCP = 33, SCTP = 132, UDP_LITE = 136 };
-enum { V4_HEADER = 20, V6_HEADER = 40 };
-#define V4_FRAGMENT 0x3fff /* more fragments, or an offset */
-#define ECN_MASK    3
-#define ECN_CE      3
+#define ECN_MASK 3
+#define ECN_CE   3
 
 static uint64_t load_word(const uint8_t *p)
 {
@@ -33,8 +31,9 @@ static uint32_t finish(uint64_t h)
 /* The ports at L4 and the protocol, as one word. */
 static uint64_t ports(const uint8_t *p, uint32_t len, uint32_t l4, uint8_t protocol)
 {
-	bool has = protocol == TCP || protocol == UDP || protocol == DCCP || protocol == SCTP ||
-		   protocol == UDP_LITE;
+	enum { DCCP = 33, SCTP = 132, UDP_LITE = 136 };
+	bool has = protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == DCCP ||
+		   protocol == SCTP || protocol == UDP_LITE;
 
 	return (uint64_t)protocol << 32 | (has && len >= l4 + 4 ? load_be32(p + l4) : 0);
 }
@@ -44,15 +43,15 @@ uint32_t packet_flow_hash(const uint8_t *p, uint32_t len, uint32_t seed)
 	uint64_t h = (uint64_t)seed << 32 | (seed ^ 0x85ebca6bU);
 
 	if (len >= V4_HEADER && p[0] >> 4 == 4) {
-		bool is_fragment = load_be16(p + 6) & V4_FRAGMENT;
+		bool is_fragment = load_be16(p + V4_FRAGMENT) & V4_MF_OFFSET;
 		uint32_t l4 = (p[0] & 15U) * 4;
 
-		h = mix(h, load_word(p + 12));
-		h = mix(h, ports(p, is_fragment ? 0 : len, l4, p[9]));
+		h = mix(h, load_word(p + V4_SOURCE));
+		h = mix(h, ports(p, is_fragment ? 0 : len, l4, p[V4_PROTOCOL]));
 	} else if (len >= V6_HEADER && p[0] >> 4 == 6) {
-		for (unsigned i = 8; i < V6_HEADER; i += 8)
+		for (unsigned i = V6_SOURCE; i < V6_HEADER; i += 8)
 			h = mix(h, load_word(p + i));
-		h = mix(h, ports(p, len, V6_HEADER, p[6]));
+		h = mix(h, ports(p, len, V6_HEADER, p[V6_NEXT]));
 	}
 	return finish(h);
 }
@@ -83,8 +82,8 @@ void packet_mark_ce(uint8_t *p, uint32_t len)
 	if (shift)
 		return;
 	/* RFC 1624, equation 3; the byte is the lower half of its word. */
-	sum = (load_be16(p + 10) ^ 0xffffU) + (old ^ 0xffffU) + p[1];
+	sum = (load_be16(p + V4_CHECKSUM) ^ 0xffffU) + (old ^ 0xffffU) + p[1];
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	store_be16(p + 10, (uint16_t)~sum);
+	store_be16(p + V4_CHECKSUM, (uint16_t)~sum);
 }
