@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "packet/offload.h"
 
-/* The folded sum of N bytes, at most 65,535 of them; an odd last byte is the upper half of a word. */
+/* The folded sum of N bytes; an odd last byte is the upper half of a word. */
 uint16_t packet_sum(const uint8_t *p, size_t n);
 
 static inline uint16_t packet_fold(uint32_t sum)

@@ -22,7 +22,16 @@ enum {
 enum { V6_HEADER = 40, V6_LENGTH = 4, V6_NEXT = 6, V6_SOURCE = 8 };
 
 /* RFC 9293 section 3.1 */
-enum { TCP_HEADER = 20, TCP_SEQ = 4, TCP_ACK_SEQ = 8, TCP_OFFSET = 12, TCP_FLAGS = 13, TCP_CHECKSUM = 16 };
+enum {
+	TCP_HEADER = 20,
+	TCP_SEQ = 4,
+	TCP_ACK_SEQ = 8,
+	TCP_OFFSET = 12,
+	TCP_FLAGS = 13,
+	TCP_WINDOW = 14,
+	TCP_CHECKSUM = 16,
+	TCP_URGENT = 18
+};
 enum {
 	TCP_FIN = 0x01,
 	TCP_SYN = 0x02,

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "packet/offload.h"
 
-/* IP with options or extension headers, and TCP with options. A super-packet with more is refused. */
+/* IP with options or extension headers, TCP with options; a packet with more is refused. */
 #define SEGMENT_HEADER_MAX 192
 
 /* The caller's storage; all fields are the segmenter's own. */
