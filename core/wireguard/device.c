@@ -9,18 +9,8 @@ static enum err init_parts(struct wg_device *d)
 
 	if (e == ERR_OK)
 		e = wg_peer_table_init(&d->peers, &d->alloc, &d->rng);
-	if (e == ERR_OK)
-		e = ratelimiter_init(&d->unverified, &d->alloc, &d->rng, UNVERIFIED_RATE,
-		                     UNVERIFIED_BURST);
-	if (e == ERR_OK)
-		e = ratelimiter_init(&d->verified, &d->alloc, &d->rng, VERIFIED_RATE,
-		                     VERIFIED_BURST);
-	if (e != ERR_OK)
-		return e;
-	d->handshakes.slot = mem_alloc(&d->alloc,
-	                               WG_HANDSHAKE_QUEUE * sizeof(*d->handshakes.slot));
-	d->cookies.slot = mem_alloc(&d->alloc, COOKIE_QUEUE * sizeof(*d->cookies.slot));
-	return d->handshakes.slot && d->cookies.slot ? ERR_OK : ERR_NOMEM;
+	wg_admission_init(d);
+	return e;
 }
 
 struct wg_device *wg_device_new(const struct wg_config *cfg, uint64_t now, struct wall_time wall)
@@ -57,10 +47,7 @@ void wg_device_free(struct wg_device *d)
 	alloc = d->alloc;
 	while (d->list[LIST_ALL].head)
 		wg_peer_remove(d, d->list[LIST_ALL].head);
-	mem_free(&alloc, d->cookies.slot, COOKIE_QUEUE * sizeof(*d->cookies.slot));
-	mem_free(&alloc, d->handshakes.slot, WG_HANDSHAKE_QUEUE * sizeof(*d->handshakes.slot));
-	ratelimiter_fini(&d->verified, &alloc);
-	ratelimiter_fini(&d->unverified, &alloc);
+	wg_admission_fini(d);
 	heap_fini(&d->heap, &alloc);
 	if (d->peers.bucket)
 		wg_peer_table_fini(&d->peers, &alloc);
@@ -108,6 +95,5 @@ void wg_tick(struct wg_device *d, uint64_t now)
 void wg_stats(const struct wg_device *d, struct wg_stats *out, uint64_t now)
 {
 	*out = d->stats;
-	out->under_load = d->handshakes.count >= LOAD_THRESHOLD ||
-	                  now < d->handshakes.loaded_until;
+	out->under_load = wg_admission_is_loaded(d, now);
 }

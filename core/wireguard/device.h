@@ -22,7 +22,9 @@
 #define WG_TAILROOM (15 + AEAD_TAG_LEN)
 
 #define WG_MAX_STAGED 128   /* packets that wait for a handshake, per peer; the oldest go first */
-#define WG_HANDSHAKE_QUEUE 1024 /* handshake messages that wait for wg_handshakes */
+#define WG_HANDSHAKE_QUEUE 4096 /* initiations that wait for wg_handshakes, from senders that have
+                                 * not proved their address */
+#define WG_JOB_BATCH 32     /* as many handshakes as are worth handing to another thread at once */
 
 struct wg_device;
 struct wg_peer; /* owned by its device; valid until wg_peer_remove or wg_device_free */
@@ -47,7 +49,7 @@ enum wg_verdict {
 	WG_DROP_MALFORMED,  /* not an IP packet, or not a WireGuard message */
 	WG_DROP_UNKNOWN,    /* wg_open: index, MAC1 or key not ours */
 	WG_DROP_AUTH,       /* wg_open: did not decrypt */
-	WG_DROP_REPLAY,     /* wg_open: counter seen or too old */
+	WG_DROP_REPLAY,     /* wg_open: counter seen or too old; an initiation seen before */
 	WG_DROP_SOURCE,     /* wg_open: inner source not in the peer's allowed IPs */
 	WG_DROP_LOAD,       /* wg_open: handshake refused: rate limit, full queue, or answered with
 	                     * a cookie; wg_seal: no memory to stage the packet */
@@ -169,7 +171,7 @@ void wg_open(struct wg_device *d, struct wg_packet *pkts, size_t n, uint64_t now
 /* Works off at most BUDGET queued handshake messages (each costs a few X25519); returns how many
  * are left. The host calls it between batches, so a flood of handshakes cannot starve traffic.
  * It stops early when 16 strangers are held that no event has announced yet: drain wg_next_event
- * before the next call. */
+ * before the next call. Hosts with threads spread the work over them instead (handshake_job.h). */
 size_t wg_handshakes(struct wg_device *d, size_t budget, uint64_t now);
 /* Fills up to N packets (BUF and CAP given, CAP at least WG_HEADROOM + mtu + WG_TAILROOM) with
  * datagrams to be sent; returns how many. Call until it returns less than N. */
@@ -216,6 +218,7 @@ struct wg_stats {
 	uint64_t verdicts[WG_VERDICTS]; /* packets by what became of them */
 	uint64_t initiations_rx, responses_rx, cookies_rx, cookies_tx;
 	uint64_t events_lost, staged_lost;
+	uint64_t handshakes_stale; /* computed, and no longer of use (handshake_job.h) */
 	bool under_load;
 };
 void wg_stats(const struct wg_device *d, struct wg_stats *out, uint64_t now);

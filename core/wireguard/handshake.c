@@ -1,19 +1,19 @@
-/* The handshake (WireGuard paper 5.4): making initiations, and working off what wg_open queued.
- * Every step computes aside, commits once, and wipes on all ways out. */
+/* The handshake (WireGuard paper 5.4): making initiations, and the owner's part of working off what
+ * wg_open queued. Every step computes aside, commits once, and wipes on all ways out. */
+#include "wireguard/handshake_job.h"
 #include "wireguard/state.h"
 #include "wireguard/timers.h"
+
+/* Jobs on the stack when one thread does it all. */
+#define BATCH_ALONE 4
+/* What a job was about has changed since it was taken. */
+#define STALE ERR_WRONG_STATE
 
 /* Timestamps are rounded down to 2^24 ns, a little less than the spacing of initiations: finer
  * would tell the clock's state to whoever may read it. */
 #define TIMESTAMP_STEP (1U << 24)
 /* TAI is ahead of UTC by 10 s, as TAI64 counts it, at 1970 (libtai). */
 #define TAI64_EPOCH 0x400000000000000aULL
-
-static void start(struct noise *n, const uint8_t *responder_public)
-{
-	noise_start(n, span_of(NOISE_CONSTRUCTION, sizeof(NOISE_CONSTRUCTION) - 1),
-	            span_of(NOISE_IDENTIFIER, sizeof(NOISE_IDENTIFIER) - 1), responder_public);
-}
 
 /* ---- our initiations ---- */
 
@@ -98,7 +98,7 @@ bool wg_handshake_initiate(struct wg_peer *p, bool forced, uint8_t *msg, uint64_
 		return false;
 	}
 	x25519_generate(ephemeral, &p->device->rng);
-	start(&n, p->public_key);
+	noise_start_wireguard(&n, p->public_key);
 	write_timestamp(msg + INITIATION_TIMESTAMP_AT, timestamp);
 	if (noise_write_first(&n, &keys, msg + INITIATION_EPHEMERAL_AT, TIMESTAMP_LEN) != ERR_OK)
 		goto out;
@@ -116,39 +116,30 @@ out:
 	return ok;
 }
 
-/* ---- the peer's initiations ---- */
+/* ---- both sides ---- */
 
-/* Reads an initiation and finds its sender, NULL for a key that nobody has. */
-static enum err read_initiation(struct wg_device *d, const uint8_t *msg,
-                                struct read_initiation *out, struct wg_peer **who)
+static void give_our_key(const struct wg_device *d, struct wg_job *j)
 {
-	uint8_t payload[TIMESTAMP_LEN + NOISE_TAG_LEN], shared[KEY_LEN];
-	enum err e;
-
-	*who = NULL;
-	start(&out->noise, d->public_key);
-	e = noise_read_static(&out->noise, d->private_key, msg + INITIATION_EPHEMERAL_AT,
-	                      out->their_public);
-	if (e != ERR_OK)
-		goto out;
-	*who = wg_peer_table_find(&d->peers, out->their_public);
-	e = ERR_NOT_FOUND;
-	if (*who ? !wg_peer_shared(*who) :
-	           !d->hold_unknown || ct_equal(out->their_public, d->public_key, KEY_LEN))
-		goto out;
-	if (*who)
-		memcpy(shared, (*who)->static_static, sizeof(shared));
-	else if (x25519(shared, d->private_key, out->their_public) != ERR_OK)
-		goto out;
-	memcpy(payload, msg + INITIATION_TIMESTAMP_AT, sizeof(payload));
-	e = noise_read_payload(&out->noise, shared, payload, TIMESTAMP_LEN);
-	memcpy(out->timestamp, payload, TIMESTAMP_LEN);
-	memcpy(out->their_ephemeral, msg + INITIATION_EPHEMERAL_AT, KEY_LEN);
-	out->their_index = load_le32(msg + INITIATION_SENDER_AT);
-out:
-	wipe(shared, sizeof(shared));
-	return e;
+	memcpy(j->our_secret, d->private_key, KEY_LEN);
+	memcpy(j->our_public, d->public_key, KEY_LEN);
 }
+
+static struct keypair *make_keypair(struct wg_peer *p, const struct wg_job *j, bool initiator,
+                                    uint32_t remote_index, uint64_t now)
+{
+	struct keypair *k;
+
+	k = wg_keypair_new(&p->device->alloc, initiator ? j->initiator_key : j->responder_key,
+	                   initiator ? j->responder_key : j->initiator_key, initiator, now);
+	if (k) {
+		k->remote_index = remote_index;
+		k->entry.keypair = k;
+		k->entry.peer = p;
+	}
+	return k;
+}
+
+/* ---- the peer's initiations ---- */
 
 /* 5.1: an initiation is answered if it is newer than all before, and not too soon after one. */
 static bool is_fresh(const struct wg_peer *p, const struct read_initiation *init, uint64_t now)
@@ -166,25 +157,6 @@ static void write_response(struct wg_peer *p, const struct keypair *k, const uin
 	store_le32(p->response + RESPONSE_RECEIVER_AT, k->remote_index);
 	wg_cookie_add_macs(&p->cookies, p->response, RESPONSE_LEN, now);
 	wg_want(p, WANT_RESPONSE);
-}
-
-static struct keypair *derive(struct wg_peer *p, const struct noise *n, bool initiator,
-                              uint32_t remote_index, uint64_t now)
-{
-	uint8_t first[KEY_LEN], second[KEY_LEN];
-	struct keypair *k;
-
-	noise_split(n, first, second);
-	k = wg_keypair_new(&p->device->alloc, initiator ? first : second,
-	                   initiator ? second : first, initiator, now);
-	if (k) {
-		k->remote_index = remote_index;
-		k->entry.keypair = k;
-		k->entry.peer = p;
-	}
-	wipe(first, sizeof(first));
-	wipe(second, sizeof(second));
-	return k;
 }
 
 static void commit_response(struct wg_peer *p, const struct read_initiation *init,
@@ -206,58 +178,70 @@ static void commit_response(struct wg_peer *p, const struct read_initiation *ini
 	wg_timers_session_derived(p, now);
 }
 
+/* What answering as P takes. ERR_NOT_FOUND if that cannot be, ERR_AUTH if it is too soon. */
+static enum err prepare_answer(struct wg_job *j, struct wg_peer *p, uint64_t now)
+{
+	if (p->shared == SHARED_IMPOSSIBLE)
+		return ERR_NOT_FOUND;
+	if (now < p->accept_after)
+		return ERR_AUTH;
+	j->step = WG_JOB_ANSWER;
+	if (p->shared == SHARED_READY) {
+		j->has_shared = true;
+		memcpy(j->static_static, p->static_static, KEY_LEN);
+	}
+	memcpy(j->psk, p->psk, KEY_LEN);
+	memcpy(j->newest, p->seen_timestamp, TIMESTAMP_LEN);
+	x25519_generate(j->ephemeral, &p->device->rng);
+	return ERR_OK;
+}
+
+/* The job has found out what P's key and ours have in common, unless it had no need to. */
+static void keep_shared(struct wg_peer *p, const struct wg_job *j)
+{
+	if (p->shared != SHARED_UNKNOWN || (j->opened && !j->has_shared))
+		return;
+	if (j->has_shared)
+		memcpy(p->static_static, j->static_static, KEY_LEN);
+	p->shared = j->has_shared ? SHARED_READY : SHARED_IMPOSSIBLE;
+}
+
+static enum err take_answer(struct wg_peer *p, const struct wg_job *j, uint64_t now)
+{
+	const struct read_initiation *init = &j->init;
+	struct keypair *k;
+
+	keep_shared(p, j);
+	if (j->opened)
+		wg_admission_remember(p->device, init->their_ephemeral);
+	if (j->result != ERR_OK)
+		return j->result;
+	if (!is_fresh(p, init, now))
+		return ERR_AUTH;
+	if (!ct_equal(j->psk, p->psk, KEY_LEN))
+		return STALE;
+	k = make_keypair(p, j, false, init->their_index, now);
+	if (!k)
+		return ERR_NOMEM;
+	commit_response(p, init, k, &j->path, now);
+	write_response(p, k, j->response, now);
+	wg_peer_log(p, LOG_DEBUG, "initiation answered");
+	return ERR_OK;
+}
+
 enum err wg_handshake_respond(struct wg_peer *p, const struct read_initiation *init,
                               const struct wg_path *path, uint64_t now)
 {
-	uint8_t ephemeral[KEY_LEN], msg[RESPONSE_LEN] = { 0 };
-	struct noise_second keys = { .ephemeral = ephemeral,
-		                     .their_ephemeral = init->their_ephemeral,
-		                     .their_public = init->their_public,
-		                     .psk = p->psk };
-	struct noise n = init->noise;
-	struct keypair *k = NULL;
-	enum err e;
+	struct wg_job j = { .path = *path, .opened = true, .init = *init };
+	enum err e = prepare_answer(&j, p, now);
 
-	if (!is_fresh(p, init, now))
-		return ERR_AUTH;
-	x25519_generate(ephemeral, &p->device->rng);
-	e = noise_write_second(&n, &keys, msg + RESPONSE_EPHEMERAL_AT, 0);
 	if (e == ERR_OK) {
-		k = derive(p, &n, false, init->their_index, now);
-		e = k ? ERR_OK : ERR_NOMEM;
+		give_our_key(p->device, &j);
+		wg_job_run(&j);
+		e = take_answer(p, &j, now);
 	}
-	if (k) {
-		commit_response(p, init, k, path, now);
-		write_response(p, k, msg, now);
-		wg_peer_log(p, LOG_DEBUG, "initiation answered");
-	}
-	wipe(ephemeral, sizeof(ephemeral));
-	wipe(&n, sizeof(n));
+	wipe(&j, sizeof(j));
 	return e;
-}
-
-static void log_dropped(struct wg_device *d, enum err why)
-{
-	char fields[48];
-	struct text t = TEXT_IN(fields);
-
-	text_kv_quoted(&t, "error", err_text(why));
-	log_emit(&d->log, LOG_DEBUG, "wireguard", "initiation dropped", fields);
-}
-
-static void consume_initiation(struct wg_device *d, const struct queued_handshake *q, uint64_t now)
-{
-	struct read_initiation init;
-	struct wg_peer *p;
-	enum err e = read_initiation(d, q->msg, &init, &p);
-
-	if (e == ERR_OK && p)
-		e = wg_handshake_respond(p, &init, &q->path, now);
-	else if (e == ERR_OK)
-		wg_hold_add(d, &init, &q->path, now);
-	if (e != ERR_OK)
-		log_dropped(d, e);
-	wipe(&init, sizeof(init));
 }
 
 /* ---- the peer's responses ---- */
@@ -289,55 +273,189 @@ static void bad_response(struct wg_peer *p, const struct wg_path *path)
 	wg_event_raise(p, WG_EVENT_BAD_RESPONSE);
 }
 
-static void consume_response(struct wg_device *d, const struct queued_handshake *q, uint64_t now)
+/* Whose running handshake the response is for, or NULL. */
+static struct wg_peer *find_initiator(struct wg_device *d, const uint8_t *msg)
 {
-	struct index_entry *entry = wg_index_find(&d->index,
-	                                          load_le32(q->msg + RESPONSE_RECEIVER_AT));
-	struct wg_peer *p = entry && !entry->keypair ? entry->peer : NULL;
-	uint8_t body[NOISE_KEY_LEN + NOISE_TAG_LEN];
-	struct keypair *k = NULL;
-	struct noise_second keys;
-	struct noise n;
-	enum err e;
+	struct index_entry *e = wg_index_find(&d->index, load_le32(msg + RESPONSE_RECEIVER_AT));
 
-	if (!p)
-		return;
-	n = p->initiation.noise;
-	keys = (struct noise_second){ .ephemeral = p->initiation.ephemeral,
-		                      .our_secret = d->private_key,
-		                      .psk = p->psk };
-	memcpy(body, q->msg + RESPONSE_EPHEMERAL_AT, sizeof(body));
-	e = noise_read_second(&n, &keys, body, 0);
-	if (e == ERR_OK)
-		k = derive(p, &n, true, load_le32(q->msg + RESPONSE_SENDER_AT), now);
-	if (k)
-		commit_session(p, k, &q->path, now);
-	else if (e == ERR_AUTH)
-		bad_response(p, &q->path);
-	wipe(&n, sizeof(n));
+	return e && !e->keypair ? e->peer : NULL;
 }
 
-/* ---- the queue ---- */
+static bool prepare_completion(struct wg_device *d, struct wg_job *j)
+{
+	struct wg_peer *p = find_initiator(d, j->msg);
+
+	if (!p)
+		return false;
+	j->step = WG_JOB_COMPLETE;
+	j->init.noise = p->initiation.noise;
+	memcpy(j->ephemeral, p->initiation.ephemeral, KEY_LEN);
+	memcpy(j->psk, p->psk, KEY_LEN);
+	return true;
+}
+
+static enum err take_completion(struct wg_device *d, const struct wg_job *j, uint64_t now)
+{
+	struct wg_peer *p = find_initiator(d, j->msg);
+	struct keypair *k;
+
+	if (!p || !ct_equal(j->ephemeral, p->initiation.ephemeral, KEY_LEN) ||
+	    !ct_equal(j->psk, p->psk, KEY_LEN))
+		return STALE;
+	if (j->result == ERR_AUTH)
+		bad_response(p, &j->path);
+	if (j->result != ERR_OK)
+		return j->result;
+	k = make_keypair(p, j, true, load_le32(j->msg + RESPONSE_SENDER_AT), now);
+	if (!k)
+		return ERR_NOMEM;
+	commit_session(p, k, &j->path, now);
+	return ERR_OK;
+}
+
+/* ---- jobs ---- */
+
+/* Strangers that are being read may all have to be held. */
+static size_t most_jobs(const struct wg_device *d, size_t n)
+{
+	size_t room = d->hold_unknown ? wg_holds_room(d) : n + d->handshakes.out;
+
+	room -= room < d->handshakes.out ? room : d->handshakes.out;
+	return n < room ? n : room;
+}
+
+static bool prepare(struct wg_device *d, struct wg_job *j, const struct queued_handshake *h)
+{
+	*j = (struct wg_job){ .step = WG_JOB_READ, .path = h->path, .proved = h->proved };
+	memcpy(j->msg, h->msg, h->len);
+	give_our_key(d, j);
+	return h->len == INITIATION_LEN || prepare_completion(d, j);
+}
+
+size_t wg_jobs_take(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t now)
+{
+	struct queued_handshake *h;
+	size_t taken = 0;
+
+	d->now = now;
+	n = most_jobs(d, n);
+	while (taken < n && (h = wg_admission_next(d))) {
+		if (prepare(d, &jobs[taken], h)) {
+			taken++;
+		} else {
+			d->stats.handshakes_stale++;
+			wipe(&jobs[taken], sizeof(jobs[taken]));
+		}
+		wg_admission_release(d, h);
+	}
+	d->handshakes.out += (uint32_t)taken;
+	return taken;
+}
+
+/* The sender of an initiation is known by its key. True when J has to be run again. */
+static bool look_up(struct wg_device *d, struct wg_job *j, enum err *e, uint64_t now)
+{
+	struct wg_peer *p = wg_peer_table_find(&d->peers, j->init.their_public);
+
+	if (p) {
+		*e = prepare_answer(j, p, now);
+		return *e == ERR_OK;
+	}
+	*e = ERR_NOT_FOUND;
+	if (!d->hold_unknown || ct_equal(j->init.their_public, d->public_key, KEY_LEN))
+		return false;
+	j->step = WG_JOB_PROVE;
+	return true;
+}
+
+/* A proved initiation from a key that was nobody's. True when it has to be run again, because the
+ * key is a peer's now. */
+static bool take_stranger(struct wg_device *d, struct wg_job *j, enum err *e, uint64_t now)
+{
+	if (wg_peer_table_find(&d->peers, j->init.their_public))
+		return look_up(d, j, e, now);
+	wg_hold_add(d, &j->init, &j->path, now);
+	wg_admission_remember(d, j->init.their_ephemeral);
+	*e = ERR_OK;
+	return false;
+}
+
+/* True when J has to be run again; otherwise *E is how it ended. */
+static bool advance(struct wg_device *d, struct wg_job *j, enum err *e, uint64_t now)
+{
+	struct wg_peer *p;
+
+	*e = STALE;
+	if (!d->has_key || !ct_equal(j->our_public, d->public_key, KEY_LEN))
+		return false;
+	switch (j->step) {
+	case WG_JOB_COMPLETE:
+		*e = take_completion(d, j, now);
+		return false;
+	case WG_JOB_ANSWER:
+		p = wg_peer_table_find(&d->peers, j->init.their_public);
+		if (p)
+			*e = take_answer(p, j, now);
+		return false;
+	case WG_JOB_READ:
+	case WG_JOB_PROVE:
+		break;
+	}
+	*e = j->result;
+	if (*e != ERR_OK)
+		return false;
+	return j->step == WG_JOB_READ ? look_up(d, j, e, now) : take_stranger(d, j, e, now);
+}
+
+static void note_end(struct wg_device *d, const struct wg_job *j, enum err e, uint64_t now)
+{
+	char fields[48];
+	struct text t = TEXT_IN(fields);
+
+	if (e == ERR_OK)
+		return;
+	if (e == STALE)
+		d->stats.handshakes_stale++;
+	else if (e != ERR_NOMEM)
+		wg_admission_wasted(d, &j->path.remote.ip, j->proved, now);
+	if (j->step == WG_JOB_COMPLETE)
+		return;
+	text_kv_quoted(&t, "error", err_text(e));
+	log_emit(&d->log, LOG_DEBUG, "wireguard", "initiation dropped", fields);
+}
+
+size_t wg_jobs_finish(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t now)
+{
+	size_t again = 0;
+	enum err e;
+
+	d->now = now;
+	for (size_t i = 0; i < n; i++) {
+		if (advance(d, &jobs[i], &e, now)) {
+			if (again < i)
+				jobs[again] = jobs[i];
+			again++;
+			continue;
+		}
+		note_end(d, &jobs[i], e, now);
+		d->handshakes.out--;
+	}
+	wipe(jobs + again, (n - again) * sizeof(*jobs));
+	return again;
+}
 
 size_t wg_handshakes(struct wg_device *d, size_t budget, uint64_t now)
 {
-	struct handshake_queue *q = &d->handshakes;
+	struct wg_job jobs[BATCH_ALONE];
+	size_t n;
 
-	d->now = now;
-	for (; budget && q->count && !wg_holds_wait(d); budget--) {
-		struct queued_handshake *h = &q->slot[q->head];
-
-		q->head = (q->head + 1) % WG_HANDSHAKE_QUEUE;
-		q->count--;
-		if (h->len == INITIATION_LEN)
-			consume_initiation(d, h, now);
-		else
-			consume_response(d, h, now);
+	while ((n = wg_jobs_take(d, jobs, budget < BATCH_ALONE ? budget : BATCH_ALONE, now))) {
+		budget -= n;
+		while (n) {
+			for (size_t i = 0; i < n; i++)
+				wg_job_run(&jobs[i]);
+			n = wg_jobs_finish(d, jobs, n, now);
+		}
 	}
-	return q->count;
-}
-
-void wg_handshake_queue_clear(struct wg_device *d)
-{
-	d->handshakes.head = d->handshakes.count = 0;
+	return d->handshakes.count;
 }

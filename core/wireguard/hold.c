@@ -61,13 +61,13 @@ void wg_hold_add(struct wg_device *d, const struct read_initiation *init,
 	h->init = *init;
 }
 
-bool wg_holds_wait(const struct wg_device *d)
+size_t wg_holds_room(const struct wg_device *d)
 {
-	for (unsigned i = 0; i < MAX_HOLDS; i++) {
-		if (!d->holds[i].id || d->holds[i].announced)
-			return false;
-	}
-	return true;
+	size_t room = 0;
+
+	for (unsigned i = 0; i < MAX_HOLDS; i++)
+		room += !d->holds[i].id || d->holds[i].announced;
+	return room;
 }
 
 void wg_holds_expire(struct wg_device *d, uint64_t now)

@@ -88,6 +88,12 @@ void noise_start(struct noise *n, struct span name, struct span prologue,
 	mix_hash(n, responder_public, NOISE_KEY_LEN);
 }
 
+void noise_start_wireguard(struct noise *n, const uint8_t responder_public[static NOISE_KEY_LEN])
+{
+	noise_start(n, span_of(NOISE_CONSTRUCTION, sizeof(NOISE_CONSTRUCTION) - 1),
+	            span_of(NOISE_IDENTIFIER, sizeof(NOISE_IDENTIFIER) - 1), responder_public);
+}
+
 enum err noise_write_first(struct noise *n, const struct noise_first *k, uint8_t *msg, size_t len)
 {
 	uint8_t key[NOISE_KEY_LEN];

@@ -40,6 +40,9 @@ struct noise_second {
 void noise_start(struct noise *n, struct span name, struct span prologue,
                  const uint8_t responder_public[static NOISE_KEY_LEN]);
 
+/* The same with WireGuard's protocol name and prologue. */
+void noise_start_wireguard(struct noise *n, const uint8_t responder_public[static NOISE_KEY_LEN]);
+
 /* First message: MSG is ephemeral (32), static (32 + 16), payload (LEN + 16), where the caller has
  * put the LEN plain bytes of the payload in place. ERR_INVALID: a low-order public key. */
 enum err noise_write_first(struct noise *n, const struct noise_first *k, uint8_t *msg,

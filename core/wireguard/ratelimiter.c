@@ -1,57 +1,94 @@
 #include "wireguard/ratelimiter.h"
 
-#include "base/time.h"
 #include "crypto/crypto.h"
 
 #define ENTRIES (RATELIMITER_SETS * RATELIMITER_WAYS)
 
-enum err ratelimiter_init(struct ratelimiter *r, const struct allocator *alloc,
-                          const struct rng *rng, uint32_t rate, uint32_t burst)
+/* What tells sources apart, and where in the table they are. */
+struct source {
+	uint64_t prefix;
+	uint8_t family;
+	struct ratelimiter_entry *set;
+};
+
+void ratelimiter_init(struct ratelimiter *r, const struct allocator *alloc, const struct rng *rng,
+                      struct rate rate)
 {
-	r->interval_ns = NS_PER_S / rate;
-	r->depth_ns = (burst - 1) * r->interval_ns;
+	r->rate = rate;
+	r->alloc = alloc;
+	r->entries = NULL;
 	rng_fill(rng, r->secret, sizeof(r->secret));
-	r->entries = mem_alloc(alloc, ENTRIES * sizeof(*r->entries));
-	return r->entries ? ERR_OK : ERR_NOMEM;
 }
 
-void ratelimiter_fini(struct ratelimiter *r, const struct allocator *alloc)
+void ratelimiter_fini(struct ratelimiter *r)
 {
-	mem_free(alloc, r->entries, ENTRIES * sizeof(*r->entries));
+	if (r->entries)
+		mem_free(r->alloc, r->entries, ENTRIES * sizeof(*r->entries));
 	r->entries = NULL;
 }
 
-static struct ratelimiter_entry *set_of(const struct ratelimiter *r, uint8_t family,
-                                        uint64_t prefix)
+static struct source source_of(const struct ratelimiter *r, const struct ip_addr *ip)
 {
+	struct ip_addr plain = ip_unmap(ip);
+	struct source s = { .family = plain.family };
 	uint8_t in[9], hash[BLAKE2S_MAC_LEN];
 
-	in[0] = family;
-	store_le64(in + 1, prefix);
+	s.prefix = plain.family == IP_V4 ? load_be32(plain.bytes) : load_be64(plain.bytes);
+	in[0] = s.family;
+	store_le64(in + 1, s.prefix);
 	blake2s_mac(hash, span_of(r->secret, sizeof(r->secret)), span_of(in, sizeof(in)));
-	return &r->entries[(size_t)load_le32(hash) % RATELIMITER_SETS * RATELIMITER_WAYS];
+	s.set = &r->entries[(size_t)load_le32(hash) % RATELIMITER_SETS * RATELIMITER_WAYS];
+	return s;
 }
 
-bool ratelimiter_allow(struct ratelimiter *r, const struct ip_addr *source, uint64_t now)
+static struct ratelimiter_entry *find(const struct source *s, uint64_t now)
 {
-	struct ip_addr ip = ip_unmap(source);
-	uint64_t prefix = ip.family == IP_V4 ? load_be32(ip.bytes) : load_be64(ip.bytes);
-	struct ratelimiter_entry *set = set_of(r, ip.family, prefix), *found = NULL;
-
 	for (unsigned i = 0; i < RATELIMITER_WAYS; i++) {
-		if (set[i].full_at > now && set[i].prefix == prefix && set[i].family == ip.family) {
-			found = &set[i];
-			break;
-		}
-		if (!found && set[i].full_at <= now)
-			found = &set[i];
+		struct ratelimiter_entry *e = &s->set[i];
+
+		if (e->full_at > now && e->prefix == s->prefix && e->family == s->family)
+			return e;
 	}
-	if (!found)
+	return NULL;
+}
+
+static struct ratelimiter_entry *find_place(const struct source *s, uint64_t now)
+{
+	for (unsigned i = 0; i < RATELIMITER_WAYS; i++) {
+		if (s->set[i].full_at <= now)
+			return &s->set[i];
+	}
+	return NULL;
+}
+
+bool ratelimiter_take(struct ratelimiter *r, const struct ip_addr *ip, uint64_t now)
+{
+	struct ratelimiter_entry *e;
+	struct source s;
+
+	if (!r->entries)
+		r->entries = mem_alloc(r->alloc, ENTRIES * sizeof(*r->entries));
+	if (!r->entries)
 		return false;
-	if (found->full_at <= now)
-		*found = (struct ratelimiter_entry){ prefix, now, ip.family };
-	if (found->full_at - now > r->depth_ns)
+	s = source_of(r, ip);
+	e = find(&s, now);
+	if (!e) {
+		e = find_place(&s, now);
+		if (!e)
+			return false;
+		*e = (struct ratelimiter_entry){ s.prefix, now, s.family };
+	}
+	return rate_take(&r->rate, &e->full_at, now);
+}
+
+bool ratelimiter_is_spent(const struct ratelimiter *r, const struct ip_addr *ip, uint64_t now)
+{
+	const struct ratelimiter_entry *e;
+	struct source s;
+
+	if (!r->entries)
 		return false;
-	found->full_at = time_add(found->full_at, r->interval_ns);
-	return true;
+	s = source_of(r, ip);
+	e = find(&s, now);
+	return e && rate_is_spent(&r->rate, e->full_at, now);
 }

@@ -2,42 +2,17 @@
 #ifndef WIREGUARD_STATE_H
 #define WIREGUARD_STATE_H
 
+#include "wireguard/admission.h"
+#include "wireguard/handshake_job.h"
 #include "wireguard/peer.h"
 #include "wireguard/peer_table.h"
-#include "wireguard/ratelimiter.h"
 
 /* Staged packets of all peers together, in bytes. */
 #define MAX_STAGED_BYTES (16U << 20)
-/* Cookie messages that wait for wg_output. */
-#define COOKIE_QUEUE 128
-/* From so many waiting handshake messages on, and for so long after, the device is under load. */
-#define LOAD_THRESHOLD (WG_HANDSHAKE_QUEUE / 8)
-#define LOAD_STICKY_NS NS_PER_S
-/* Sources that have proved their address, under load: the paper's 5.3, the kernel's numbers. */
-#define VERIFIED_RATE  20
-#define VERIFIED_BURST 5
-/* Initiations of sources that have not. Whoever exceeds this is treated as if the device were under
- * load, so a stranger who borrows an address can only make its owner prove it. A hundred machines
- * behind one address may start at once. */
-#define UNVERIFIED_RATE  64
-#define UNVERIFIED_BURST 256
 #define MAX_HOLDS 16
 #define HOLD_NS   (5 * NS_PER_S)
 #define DEFAULT_MTU 1420
 #define DEFAULT_MAX_PEERS 65536
-
-/* A handshake message that waits for wg_handshakes. */
-struct queued_handshake {
-	struct wg_path path;
-	uint32_t len;
-	uint8_t msg[INITIATION_LEN];
-};
-
-struct handshake_queue {
-	struct queued_handshake *slot; /* WG_HANDSHAKE_QUEUE */
-	uint32_t head, count;
-	uint64_t loaded_until;
-};
 
 struct queued_cookie {
 	struct wg_path path;
@@ -45,17 +20,8 @@ struct queued_cookie {
 };
 
 struct cookie_queue {
-	struct queued_cookie *slot; /* COOKIE_QUEUE */
+	struct queued_cookie *slot; /* COOKIE_QUEUE; NULL: none was needed yet */
 	uint32_t head, count;
-};
-
-/* An initiation that has been read and is proved to come from the owner of its static key. */
-struct read_initiation {
-	struct noise noise;
-	uint8_t their_public[KEY_LEN];
-	uint8_t their_ephemeral[KEY_LEN];
-	uint8_t timestamp[TIMESTAMP_LEN];
-	uint32_t their_index;
 };
 
 struct hold {
@@ -83,8 +49,7 @@ struct wg_device {
 	size_t staged_bytes;
 
 	struct cookie_checker checker;
-	struct ratelimiter unverified, verified;
-	struct handshake_queue handshakes;
+	struct admission handshakes;
 	struct cookie_queue cookies;
 	struct hold holds[MAX_HOLDS];
 	uint32_t last_hold;
@@ -117,13 +82,12 @@ bool wg_handshake_initiate(struct wg_peer *p, bool forced, uint8_t *msg, uint64_
 /* Answers a read initiation as P. */
 enum err wg_handshake_respond(struct wg_peer *p, const struct read_initiation *init,
                               const struct wg_path *path, uint64_t now) MUST_CHECK;
-void wg_handshake_queue_clear(struct wg_device *d);
 
 /* ---- hold.c ---- */
 void wg_hold_add(struct wg_device *d, const struct read_initiation *init,
                  const struct wg_path *path, uint64_t now);
-/* Whether no more can be held before the host has heard of some. */
-bool wg_holds_wait(const struct wg_device *d);
+/* How many more can be held before the host has heard of some. */
+size_t wg_holds_room(const struct wg_device *d);
 void wg_holds_expire(struct wg_device *d, uint64_t now);
 void wg_holds_clear(struct wg_device *d);
 uint64_t wg_holds_deadline(const struct wg_device *d);

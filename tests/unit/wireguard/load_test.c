@@ -68,7 +68,7 @@ static struct wg_stats stats_of(struct wire *w, unsigned a)
 	return s;
 }
 
-/* The load sets in at an eighth of the queue and lasts a second longer than it. */
+/* The load sets in at half of the queue and lasts a second longer than it. */
 static void load_sets_in_and_wears_off(void **state)
 {
 	struct wire w;
@@ -78,8 +78,8 @@ static void load_sets_in_and_wears_off(void **state)
 	wire_up(&w, 2);
 	flood_up(&f, &w);
 	w.node[SERVER].budget = 0;
-	flood_many(&f, WG_HANDSHAKE_QUEUE / 8);
-	assert_int_equal(f.verdicts[WG_CONSUMED], WG_HANDSHAKE_QUEUE / 8);
+	flood_many(&f, LOAD_THRESHOLD);
+	assert_int_equal(f.verdicts[WG_CONSUMED], LOAD_THRESHOLD);
 	assert_int_equal(stats_of(&w, SERVER).cookies_tx, 0);
 	flood_many(&f, 1);
 	assert_int_equal(f.verdicts[WG_DROP_LOAD], 1);
@@ -114,7 +114,7 @@ static void flood_hurts_neither_traffic_nor_newcomers(void **state)
 	wire_connect(&w, 0, SERVER);
 	wire_pair(&w, 2, SERVER);
 	w.node[SERVER].budget = 0;
-	flood_many(&f, WG_HANDSHAKE_QUEUE / 8);
+	flood_many(&f, LOAD_THRESHOLD);
 	start = w.now;
 	assert_int_equal(wire_ping(&w, 2, SERVER, 84), WG_STAGED);
 	while (!info_of(&w, SERVER, 2).has_session && w.now < start + 20 * S) {
@@ -160,7 +160,7 @@ static void queues_are_bounded(void **state)
 		wg_open(d, &pkt, 1, w.now); /* and nothing is drained */
 	}
 	assert_int_equal(d->cookies.count, COOKIE_QUEUE);
-	assert_int_equal(d->handshakes.count, WG_HANDSHAKE_QUEUE / 8);
+	assert_int_equal(d->handshakes.count, LOAD_THRESHOLD);
 	wire_pump(&w, SERVER);
 	assert_int_equal(stats_of(&w, SERVER).cookies_tx, COOKIE_QUEUE);
 	assert_int_equal(d->handshakes.count, 0);
@@ -177,18 +177,20 @@ static void full_queue_refuses(void **state)
 	wire_up(&w, 2);
 	flood_up(&f, &w);
 	w.node[SERVER].budget = 0;
-	w.node[SERVER].d->handshakes.count = WG_HANDSHAKE_QUEUE;
+	w.node[SERVER].d->handshakes.queue[QUEUE_OTHERS].count = ROOM_OTHERS;
+	w.node[SERVER].d->handshakes.queue[QUEUE_PROVED].count = ROOM_PROVED;
 	wire_pair(&w, 0, SERVER);
 	wire_ping(&w, 0, SERVER, 84);
 	wire_run(&w, 6 * S);
 	assert_int_equal(stats_of(&w, 0).cookies_rx, 1);
 	assert_int_equal(stats_of(&w, SERVER).verdicts[WG_DROP_LOAD], 2);
 	assert_int_equal(stats_of(&w, SERVER).cookies_tx, 1);
-	w.node[SERVER].d->handshakes.count = 0;
+	w.node[SERVER].d->handshakes.queue[QUEUE_OTHERS].count = 0;
+	w.node[SERVER].d->handshakes.queue[QUEUE_PROVED].count = 0;
 	wire_down(&w);
 }
 
-/* One source that asks too often must prove itself, then is held to the strict rate. */
+/* One source whose messages come to nothing must prove itself, then is held to the strict rate. */
 static void one_source_is_limited(void **state)
 {
 	struct wire w;
@@ -200,8 +202,8 @@ static void one_source_is_limited(void **state)
 	flood_up(&f, &w);
 	for (unsigned i = 0; i < 1000; i++)
 		flood_one(&f, &from);
-	assert_int_equal(f.verdicts[WG_CONSUMED], UNVERIFIED_BURST);
-	assert_int_equal(f.verdicts[WG_DROP_LOAD], 1000 - UNVERIFIED_BURST);
+	assert_int_equal(f.verdicts[WG_CONSUMED], UNPROVED_BURST);
+	assert_int_equal(f.verdicts[WG_DROP_LOAD], 1000 - UNPROVED_BURST);
 	assert_false(stats_of(&w, SERVER).under_load);
 	/* With a cookie: five, then twenty a second. */
 	assert_int_equal(wg_cookie_take(&f.maker, w.flight[w.flights - 1].bytes, w.now), ERR_OK);
@@ -221,19 +223,24 @@ static void one_source_is_limited(void **state)
 
 /* ---- many honest peers behind one address ---- */
 
+static void crowd_up(struct wire *w)
+{
+	wire_up(w, 101);
+	for (unsigned i = 0; i < 101; i++) {
+		if (i == SERVER)
+			continue;
+		w->node[i].at = endpoint_v4(200, (uint16_t)(20000 + i));
+		wire_peer(w, i, SERVER);
+		wire_peer_hidden(w, SERVER, i);
+	}
+}
+
 static void hundred_behind_one_address(void **state)
 {
 	struct wire w;
 
 	(void)state;
-	wire_up(&w, 101);
-	for (unsigned i = 0; i < 101; i++) {
-		if (i == SERVER)
-			continue;
-		w.node[i].at = endpoint_v4(200, (uint16_t)(20000 + i));
-		wire_peer(&w, i, SERVER);
-		wire_peer_hidden(&w, SERVER, i);
-	}
+	crowd_up(&w);
 	w.node[SERVER].budget = 0; /* all come before the first is looked at */
 	for (unsigned i = 0; i < 101; i++) {
 		if (i != SERVER)
@@ -248,6 +255,129 @@ static void hundred_behind_one_address(void **state)
 	wire_run(&w, 1 * S);
 	assert_int_equal(w.node[SERVER].delivered, 100);
 	assert_int_equal(stats_of(&w, SERVER).cookies_tx, 0);
+	wire_down(&w);
+}
+
+/* Handshakes that come to something are not counted, however many come from one address. */
+static void success_is_not_limited(void **state)
+{
+	struct wire w;
+	unsigned traced;
+
+	(void)state;
+	crowd_up(&w);
+	traced = w.traced;
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < 101; i++) {
+			if (i == SERVER)
+				continue;
+			wg_peer_initiate(peer_of(&w, i, SERVER), true, w.now);
+			wire_pump(&w, i);
+		}
+		wire_run(&w, INITIATION_SPACING_NS + 1 * MS);
+		w.node[SERVER].event_count = 0;
+	}
+	assert_int_equal(sent_since(&w, traced, SERVER, MESSAGE_RESPONSE), 400);
+	assert_true(400 > UNPROVED_BURST + UNPROVED_RATE);
+	assert_int_equal(stats_of(&w, SERVER).cookies_tx, 0);
+	assert_null(w.node[SERVER].d->handshakes.unproved.entries);
+	wire_down(&w);
+}
+
+/* Made-up sources come to nothing one message each; together they make the load. */
+static void waste_of_many_sources_is_load(void **state)
+{
+	struct wire w;
+	struct flood f;
+
+	(void)state;
+	wire_up(&w, 2);
+	flood_up(&f, &w);
+	flood_many(&f, 3000);
+	assert_int_equal(f.verdicts[WG_CONSUMED], WASTED_BURST + 1);
+	assert_true(stats_of(&w, SERVER).under_load);
+	wire_run(&w, 1 * S);
+	assert_false(stats_of(&w, SERVER).under_load);
+	wire_down(&w);
+}
+
+/* However many ask, so many cookies and no more. */
+static void cookies_have_a_rate(void **state)
+{
+	struct wire w;
+	struct flood f;
+	uint64_t sent;
+
+	(void)state;
+	wire_up(&w, 2);
+	flood_up(&f, &w);
+	w.filter = known_only;
+	w.node[SERVER].d->handshakes.loaded_until = TIME_NEVER;
+	flood_many(&f, 3000);
+	assert_int_equal(stats_of(&w, SERVER).cookies_tx, COOKIES_BURST);
+	for (unsigned i = 0; i < 1000; i++) {
+		w.now += 1 * MS;
+		flood_many(&f, 10);
+	}
+	sent = stats_of(&w, SERVER).cookies_tx - COOKIES_BURST;
+	assert_in_range(sent, COOKIES_PER_S - 10, COOKIES_PER_S + 10);
+	wire_down(&w);
+}
+
+/* Responses come first, then those who proved their address; each kind in its order. */
+static void order_of_the_queue(void **state)
+{
+	struct wire w;
+	struct flood f;
+	struct endpoint from = endpoint_v4(50, 5000);
+	struct queued_handshake *h;
+	struct wg_device *d;
+
+	(void)state;
+	wire_up(&w, 2);
+	flood_up(&f, &w);
+	d = w.node[SERVER].d;
+	w.node[SERVER].budget = 0;
+	flood_many(&f, 1);
+	d->handshakes.loaded_until = w.now + 1 * S;
+	flood_one(&f, &from);
+	assert_int_equal(f.verdicts[WG_DROP_LOAD], 1);
+	assert_int_equal(wg_cookie_take(&f.maker, w.flight[w.flights - 1].bytes, w.now), ERR_OK);
+	flood_one(&f, &from);
+	wire_pair(&w, 0, SERVER);
+	w.flights = 0;
+	wire_ping(&w, SERVER, 0, 84);
+	wire_settle(&w);
+	assert_int_equal(d->handshakes.count, 3);
+	for (unsigned kind = 0; kind < QUEUE_KINDS; kind++) {
+		assert_int_equal(d->handshakes.queue[kind].count, 1);
+		h = wg_admission_next(d);
+		assert_non_null(h);
+		assert_int_equal(h->len, kind ? INITIATION_LEN : RESPONSE_LEN);
+		assert_int_equal(h->proved, kind == QUEUE_PROVED);
+		wg_admission_release(d, h);
+	}
+	assert_null(wg_admission_next(d));
+	wire_down(&w);
+}
+
+/* A device takes memory for floods when there is one. */
+static void a_quiet_device_is_small(void **state)
+{
+	struct wire w;
+	struct flood f;
+	size_t before;
+
+	(void)state;
+	wire_up(&w, 2);
+	flood_up(&f, &w);
+	assert_true(w.meter.bytes < 2 * 12 * 1024);
+	wire_connect(&w, 0, SERVER);
+	assert_true(w.meter.bytes < 2 * 16 * 1024);
+	before = w.meter.bytes;
+	w.node[SERVER].budget = 0;
+	flood_many(&f, 100);
+	assert_int_equal(w.meter.bytes, before + 100 * sizeof(struct queued_handshake));
 	wire_down(&w);
 }
 
@@ -283,6 +413,11 @@ int main(void)
 		cmocka_unit_test(full_queue_refuses),
 		cmocka_unit_test(one_source_is_limited),
 		cmocka_unit_test(hundred_behind_one_address),
+		cmocka_unit_test(success_is_not_limited),
+		cmocka_unit_test(waste_of_many_sources_is_load),
+		cmocka_unit_test(cookies_have_a_rate),
+		cmocka_unit_test(order_of_the_queue),
+		cmocka_unit_test(a_quiet_device_is_small),
 		cmocka_unit_test(borrowed_address),
 	};
 

@@ -21,12 +21,12 @@ static void limit_up(struct limit *l, uint32_t rate, uint32_t burst)
 	l->alloc = meter_allocator(&l->meter);
 	l->random = 7;
 	l->rng = seeded_rng(&l->random);
-	assert_int_equal(ratelimiter_init(&l->r, &l->alloc, &l->rng, rate, burst), ERR_OK);
+	ratelimiter_init(&l->r, &l->alloc, &l->rng, rate_of(rate, burst));
 }
 
 static void limit_down(struct limit *l)
 {
-	ratelimiter_fini(&l->r, &l->alloc);
+	ratelimiter_fini(&l->r);
 	assert_int_equal(l->meter.outstanding, 0);
 }
 
@@ -34,7 +34,14 @@ static bool allow(struct limit *l, const char *ip, uint64_t now)
 {
 	struct ip_prefix p = prefix_of(ip);
 
-	return ratelimiter_allow(&l->r, &p.ip, now);
+	return ratelimiter_take(&l->r, &p.ip, now);
+}
+
+static bool is_spent(struct limit *l, const char *ip, uint64_t now)
+{
+	struct ip_prefix p = prefix_of(ip);
+
+	return ratelimiter_is_spent(&l->r, &p.ip, now);
 }
 
 static void bucket_of_one_source(void **state)
@@ -44,8 +51,16 @@ static void bucket_of_one_source(void **state)
 
 	(void)state;
 	limit_up(&l, 20, 5);
-	for (unsigned i = 0; i < 5; i++)
+	assert_int_equal(l.meter.calls, 0); /* no memory before there is something to say */
+	assert_false(is_spent(&l, "192.0.2.1", now));
+	for (unsigned i = 0; i < 5; i++) {
+		assert_false(is_spent(&l, "192.0.2.1", now));
 		assert_true(allow(&l, "192.0.2.1", now));
+	}
+	assert_true(is_spent(&l, "192.0.2.1", now));
+	assert_true(is_spent(&l, "192.0.2.1", now + 50 * MS - 1));
+	assert_false(is_spent(&l, "192.0.2.1", now + 50 * MS));
+	assert_false(is_spent(&l, "192.0.2.2", now));
 	assert_false(allow(&l, "192.0.2.1", now));
 	assert_false(allow(&l, "192.0.2.1", now + 50 * MS - 1));
 	assert_true(allow(&l, "192.0.2.1", now + 50 * MS));
@@ -87,7 +102,7 @@ static void table_is_bounded(void **state)
 		struct ip_addr ip = { IP_V4, { 0 } };
 
 		store_be32(ip.bytes, i * 2654435761U);
-		taken += ratelimiter_allow(&l.r, &ip, TIME_ZERO);
+		taken += ratelimiter_take(&l.r, &ip, TIME_ZERO);
 	}
 	assert_true(taken <= RATELIMITER_SETS * RATELIMITER_WAYS);
 	assert_true(taken > RATELIMITER_SETS * RATELIMITER_WAYS / 2);
@@ -96,7 +111,7 @@ static void table_is_bounded(void **state)
 		struct ip_addr ip = { IP_V4, { 0 } };
 
 		store_be32(ip.bytes, 0x01000000 + i);
-		taken -= ratelimiter_allow(&l.r, &ip, TIME_ZERO + 50 * MS);
+		taken -= ratelimiter_take(&l.r, &ip, TIME_ZERO + 50 * MS);
 	}
 	assert_true(allow(&l, "192.0.2.1", TIME_ZERO + 100 * MS));
 	limit_down(&l);
