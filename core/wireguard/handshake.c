@@ -352,6 +352,20 @@ size_t wg_jobs_take(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t
 	return taken;
 }
 
+size_t wg_jobs_waiting(const struct wg_device *d)
+{
+	return d->handshakes.count;
+}
+
+bool wg_jobs_need_exclusion(const struct wg_job *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (jobs[i].step != WG_JOB_READ)
+			return true;
+	}
+	return false;
+}
+
 /* The sender of an initiation is known by its key. True when J has to be run again. */
 static bool look_up(struct wg_device *d, struct wg_job *j, enum err *e, uint64_t now)
 {

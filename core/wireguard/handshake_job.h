@@ -57,14 +57,20 @@ struct wg_job {
 };
 
 /* Takes up to N messages off the queue: responses first, then initiations from those who proved
- * their address. Fewer come while strangers wait to be announced (wg_next_event). Owner. */
+ * their address. Fewer come while strangers wait to be announced (wg_next_event). Owner; lanes may
+ * go on meanwhile. */
 size_t wg_jobs_take(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t now);
 /* The computation, up to 200 us. Any thread: it touches nothing but the job. */
 void wg_job_run(struct wg_job *job);
-/* Puts results into effect. Owner, exclusive. Returns how many jobs, now the first of the array,
- * have to be run and handed in again; the others are wiped. What has changed since a job was
- * taken - our key, the peer, its pre-shared key, a later handshake - makes the job a counted drop
- * (wg_stats.handshakes_stale). */
+/* Messages that wait to be taken. */
+size_t wg_jobs_waiting(const struct wg_device *d);
+/* Whether wg_jobs_finish may change what the packet path reads. If not, lanes may go on meanwhile
+ * (lane.h). */
+bool wg_jobs_need_exclusion(const struct wg_job *jobs, size_t n);
+/* Puts results into effect. Owner, exclusive unless the above says otherwise. Returns how many jobs,
+ * now the first of the array, have to be run and handed in again; the others are wiped. What has
+ * changed since a job was taken - our key, the peer, its pre-shared key, a later handshake - makes
+ * the job a counted drop (wg_stats.handshakes_stale). */
 size_t wg_jobs_finish(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t now);
 
 #endif
