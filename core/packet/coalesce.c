@@ -181,7 +181,7 @@ static bool is_same_ip(const uint8_t *a, const uint8_t *b, bool v4)
 	       !memcmp(a + V4_FRAGMENT, b + V4_FRAGMENT, V4_CHECKSUM - V4_FRAGMENT);
 }
 
-/* Likewise TCP's: ports, acknowledgment, window, options; not the sequence number, PSH, checksum. */
+/* Likewise TCP's headers of N bytes, but for sequence number, PSH and checksum. */
 static bool is_same_tcp(const uint8_t *a, const uint8_t *b, uint32_t n)
 {
 	return load_half(a) == load_half(b) &&
@@ -397,7 +397,8 @@ size_t coalesce_finish(struct coalescer *c)
 		if (g->count > 1)
 			write_header(g, c->packets[g->first].p, &out->offload);
 		for (uint16_t k = g->first; k != NONE; k = c->packets[k].next)
-			c->pieces[at++] = (struct packet_piece){ c->packets[k].p, c->packets[k].len };
+			c->pieces[at++] =
+				(struct packet_piece){ c->packets[k].p, c->packets[k].len };
 	}
 	return c->groups_n;
 }

@@ -121,7 +121,7 @@ static void partial_checksums_are_completed(void **state)
 	}
 }
 
-/* RFC 768: a sum that comes out as zero is sent as all ones, since zero means that there is none. */
+/* RFC 768: a sum of zero is sent as all ones, since zero means that there is none. */
 static void zero_is_sent_as_ones(void **state)
 {
 	uint8_t p[28] = { 0x45 };
@@ -144,7 +144,8 @@ static void fields_outside_are_refused(void **state)
 	assert_int_equal(packet_checksum_finish(p, 60, &o), ERR_OK);
 	o.csum_offset = 39;
 	assert_int_equal(packet_checksum_finish(p, 60, &o), ERR_INVALID);
-	o = (struct packet_offload){ .needs_csum = true, .csum_start = 65535, .csum_offset = 65535 };
+	o = (struct packet_offload){ .needs_csum = true, .csum_start = 65535 };
+	o.csum_offset = 65535;
 	assert_int_equal(packet_checksum_finish(p, 60, &o), ERR_INVALID);
 	o = (struct packet_offload){ .needs_csum = true };
 	assert_int_equal(packet_checksum_finish(p, 1, &o), ERR_INVALID);

@@ -99,6 +99,18 @@ bool naive_is_sound(const uint8_t *p, uint32_t len)
 	return fold(pseudo_sum(p, len - l4) + naive_sum(p + l4, len - l4)) == 0xffff;
 }
 
+void naive_make_zero_sum(uint8_t *p, uint32_t len)
+{
+	uint32_t l4 = naive_l4(p, len);
+	bool tcp = protocol_of(p) == TCP;
+	uint8_t *word = p + l4 + (tcp ? (p[l4 + 12] >> 4) * 4U : 8);
+
+	store_be16(word, 0);
+	naive_fill_checksums(p, len);
+	store_be16(word, load_be16(p + l4 + (tcp ? 16 : 6)));
+	naive_fill_checksums(p, len);
+}
+
 static uint32_t build_ip(uint8_t *p, const struct naive_spec *s, uint8_t protocol)
 {
 	uint32_t header = (s->v6 ? 40U : 20U) + s->ip_options;

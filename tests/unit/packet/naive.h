@@ -31,10 +31,13 @@ uint32_t naive_l4(const uint8_t *p, uint32_t len);
 void naive_fill_checksums(uint8_t *p, uint32_t len);
 bool naive_is_sound(const uint8_t *p, uint32_t len);
 
-/* What the kernel says of the super-packet at P, and its checksum field as the kernel leaves it. */
+/* Changes the first two bytes of the payload so that the TCP or UDP sum comes out as zero. */
+void naive_make_zero_sum(uint8_t *p, uint32_t len);
+
+/* What the kernel says of the super-packet at P, whose checksum field becomes the kernel's. */
 struct packet_offload naive_offload(uint8_t *p, uint32_t len, uint16_t gso_size);
 
-/* Copies to OUT packet number K of the super-packet at P; returns its length, 0 if there is none. */
+/* What the kernel says of the super-packet at P, whose checksum it leaves to others. */
 uint32_t naive_split(uint8_t *out, const uint8_t *p, uint32_t len, uint16_t gso_size, uint32_t k);
 
 /* Whether two packets are the same but for what means nothing: the two zeros of a sum, and the

@@ -115,6 +115,24 @@ static void every_flag_is_where_it_belongs(void **state)
 	}
 }
 
+/* RFC 768: a sum of zero is sent as all ones. */
+static void no_datagram_loses_its_sum(void **state)
+{
+	struct naive_spec s = { .ttl = 1, .payload = 300 };
+	struct packet_offload o;
+	uint32_t len = naive_build(whole, &s);
+
+	(void)state;
+	o = naive_offload(whole, len, 100);
+	/* The first packet's sum is the whole's, but for lengths: what is behind it is nothing. */
+	memset(whole + 28, 0, 300);
+	len = naive_split(want, whole, len, 100, 0);
+	naive_make_zero_sum(want, len);
+	assert_int_equal(load_be16(want + 26), 0xffff);
+	memcpy(whole + 28, want + 28, 2);
+	check_split(whole, 328, &o);
+}
+
 static void what_is_no_super_packet_comes_out_once(void **state)
 {
 	struct naive_spec s = { .tcp = true, .ttl = 9, .payload = 1000 };
@@ -281,6 +299,12 @@ static void long_chains_of_extensions_are_refused(void **state)
 	check_split(whole, len, &o);
 	whole[43] = 1; /* and not yet where it is going */
 	check_refused(whole, len, &o);
+	for (uint32_t cut = 40; cut < 64; cut++) { /* its end within the headers */
+		whole[43] = 0;
+		store_be16(whole + 4, (uint16_t)(cut - 40));
+		check_refused(whole, cut, &o);
+	}
+	store_be16(whole + 4, (uint16_t)(len - 40));
 	whole[40] = 60; /* an endless chain: the payload as headers */
 	memset(whole + 48, 60, len - 48);
 	check_refused(whole, len, &o);
@@ -293,6 +317,7 @@ int main(void)
 		cmocka_unit_test(the_largest),
 		cmocka_unit_test(numbers_wrap),
 		cmocka_unit_test(every_flag_is_where_it_belongs),
+		cmocka_unit_test(no_datagram_loses_its_sum),
 		cmocka_unit_test(what_is_no_super_packet_comes_out_once),
 		cmocka_unit_test(wrong_offloads_are_refused),
 		cmocka_unit_test(wrong_headers_are_refused),
