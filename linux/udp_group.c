@@ -1,0 +1,116 @@
+/* Several pairs of sockets at one port, and which of them a datagram goes to. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <unistd.h>
+
+#include "linux/udp_state.h"
+
+#define TRANSPORT_TYPE 0x04000000 /* WireGuard's type 4 and three zeros, in network order */
+#define TRANSPORT_MIN  32         /* header and tag of an empty message */
+#define COUNT_MAX      255
+
+static int fd_of(const struct udp *u, int af)
+{
+	return af == AF_INET ? u->fd4 : u->fd6;
+}
+
+/* Sockets of a group have numbers in the order they joined: the first is 0. */
+static bool steer(const struct udp *first, int af, unsigned count)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, TRANSPORT_MIN, 0, 6),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TRANSPORT_TYPE, 0, 4),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 4), /* the receiver index, little-endian */
+		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
+		BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog program = { ARRAY_LEN(code), code };
+
+	return setsockopt(fd_of(first, af), SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+	                  sizeof(program)) == 0;
+}
+
+static bool share(const struct udp *u, int af, bool on)
+{
+	return udp_set_int(fd_of(u, af), SOL_SOCKET, SO_REUSEPORT, on);
+}
+
+static bool join(struct udp *first, int af, unsigned count, struct udp **out)
+{
+	if (!share(first, af, true))
+		return false;
+	for (unsigned k = 0; k < count; k++) {
+		uint16_t port = first->port;
+		int fd = udp_bind(af, &port, true);
+
+		if (fd < 0)
+			return false;
+		*(af == AF_INET ? &out[k]->fd4 : &out[k]->fd6) = fd;
+		/* There is a group as soon as there is a second socket. */
+		if (k == 0 && !steer(first, af, count))
+			first->is_steered = false;
+	}
+	/* One socket that does not share keeps all others out. The kernel looks up the sockets of
+	 * IPv4 from the last that was bound, of IPv6 from the first, and takes the first it meets
+	 * for the group's speaker: that one must go on sharing. */
+	return share(af == AF_INET ? first : out[count - 1], af, false);
+}
+
+static enum err add(struct udp *first, unsigned count, struct udp **out)
+{
+	uint32_t mark = 0;
+	socklen_t len = sizeof(mark);
+
+	first->is_steered = true;
+	if (!join(first, AF_INET, count, out) ||
+	    (first->fd6 >= 0 && !join(first, AF_INET6, count, out)))
+		return ERR_IO;
+	(void)getsockopt(first->fd4, SOL_SOCKET, SO_MARK, &mark, &len);
+	for (unsigned k = 0; k < count; k++) {
+		out[k]->no_segment = first->no_segment;
+		/* Whether trains are made is asked of any socket of the group, FIRST among them. */
+		(void)udp_set_gro(out[k], true);
+		if (mark && udp_set_mark(out[k], mark))
+			return ERR_IO;
+	}
+	(void)udp_set_gro(first, true);
+	return ERR_OK;
+}
+
+enum err udp_add(struct udp *first, unsigned count, struct udp **out)
+{
+	enum err e = ERR_OK;
+	int saved;
+
+	if (count == 0 || count > COUNT_MAX)
+		return ERR_INVALID;
+	for (unsigned k = 0; k < count; k++) {
+		out[k] = udp_new();
+		if (!out[k])
+			e = ERR_NOMEM;
+		else
+			out[k]->port = first->port;
+	}
+	e = e ? e : add(first, count, out);
+	if (!e)
+		return ERR_OK;
+	saved = errno;
+	for (unsigned k = 0; k < count; k++) {
+		udp_close(out[k]);
+		out[k] = NULL;
+	}
+	(void)share(first, AF_INET, false);
+	(void)share(first, AF_INET6, false);
+	first->is_steered = false;
+	errno = saved;
+	return e;
+}
+
+bool udp_is_steered(const struct udp *first)
+{
+	return first->is_steered;
+}
