@@ -134,14 +134,16 @@ static size_t share(const struct handshakes *h, size_t waiting)
 	return n < waiting ? n : waiting;
 }
 
-/* Sends off a batch of up to N jobs. False if that cannot be now. */
-static bool send_batch(struct handshakes *h, size_t n, uint64_t now)
+/* Sends off a batch of N jobs or fewer, AHEAD of those that will be needed. False if that cannot be
+ * now. */
+static bool send_batch(struct handshakes *h, size_t n, bool ahead, uint64_t now)
 {
 	struct batch *b = malloc(sizeof(*b) + n * sizeof(*b->jobs));
 
 	if (!b)
 		return false;
-	b->count = wg_jobs_take(h->cfg.device, b->jobs, n, now);
+	b->count = ahead ? wg_jobs_take_ahead(h->cfg.device, b->jobs, n) :
+	                   wg_jobs_take(h->cfg.device, b->jobs, n, now);
 	if (!b->count) {
 		free(b);
 		return false;
@@ -165,11 +167,15 @@ bool handshakes_work(struct handshakes *h, uint64_t now)
 		waiting = wg_jobs_waiting(h->cfg.device);
 		if (waiting <= FEW && !h->out)
 			break;
-		if (!waiting || !send_batch(h, share(h, waiting), now))
+		if (!waiting || !send_batch(h, share(h, waiting), false, now))
 			break;
 	}
 	if (!h->out)
 		work_alone(h, now);
+	while (h->out < h->limit && !wg_jobs_waiting(h->cfg.device)) {
+		if (!send_batch(h, WG_JOB_BATCH, true, now))
+			break;
+	}
 	return !h->out && wg_jobs_waiting(h->cfg.device);
 }
 

@@ -24,7 +24,8 @@ struct handshakes_config {
 
 /* NULL when out of memory. */
 struct handshakes *handshakes_new(const struct handshakes_config *cfg);
-/* Works off what waits in the engine, as far as may be at once. True when something still waits and
+/* Works off what waits in the engine, as far as may be at once; call it when peers were added, too,
+ * because then there is work to be done ahead of their handshakes. True when something still waits and
  * no batch is on its way, whose end would be the occasion: settle, then call again. */
 bool handshakes_work(struct handshakes *h, uint64_t now);
 /* What is on its way is dropped when it comes back; SETTLE is not called any more. CLOSED may be

@@ -12,6 +12,7 @@ static void rekey(struct wg_peer *p)
 	wg_peer_clear(p);
 	wipe(p->static_static, sizeof(p->static_static));
 	p->shared = SHARED_UNKNOWN;
+	wg_list_append(&p->device->list[LIST_UNSHARED], LIST_UNSHARED, p);
 	p->initiate_after = p->force_after = 0;
 	if (busy)
 		wg_handshake_request(p, REQUEST_FORCED);
@@ -102,6 +103,7 @@ enum err wg_peer_add(struct wg_device *d, const uint8_t key[static WG_KEY_LEN],
 	init_peer(p, d, key);
 	wg_peer_table_add(&d->peers, p, &d->alloc);
 	wg_list_append(&d->list[LIST_ALL], LIST_ALL, p);
+	wg_list_append(&d->list[LIST_UNSHARED], LIST_UNSHARED, p);
 	*out = p;
 	return ERR_OK;
 }

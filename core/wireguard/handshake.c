@@ -352,6 +352,24 @@ size_t wg_jobs_take(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t
 	return taken;
 }
 
+size_t wg_jobs_take_ahead(struct wg_device *d, struct wg_job *jobs, size_t n)
+{
+	struct peer_list *l = &d->list[LIST_UNSHARED];
+	size_t taken = 0;
+
+	while (d->has_key && taken < n && l->head) {
+		struct wg_peer *p = l->head;
+
+		wg_list_remove(l, LIST_UNSHARED, p);
+		if (p->shared != SHARED_UNKNOWN)
+			continue;
+		jobs[taken] = (struct wg_job){ .step = WG_JOB_SHARE };
+		memcpy(jobs[taken].init.their_public, p->public_key, KEY_LEN);
+		give_our_key(d, &jobs[taken++]);
+	}
+	return taken;
+}
+
 size_t wg_jobs_waiting(const struct wg_device *d)
 {
 	return d->handshakes.count;
@@ -360,7 +378,7 @@ size_t wg_jobs_waiting(const struct wg_device *d)
 bool wg_jobs_need_exclusion(const struct wg_job *jobs, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (jobs[i].step != WG_JOB_READ)
+		if (jobs[i].step != WG_JOB_READ && jobs[i].step != WG_JOB_SHARE)
 			return true;
 	}
 	return false;
@@ -411,6 +429,12 @@ static bool advance(struct wg_device *d, struct wg_job *j, enum err *e, uint64_t
 		if (p)
 			*e = take_answer(p, j, now);
 		return false;
+	case WG_JOB_SHARE:
+		p = wg_peer_table_find(&d->peers, j->init.their_public);
+		if (p)
+			keep_shared(p, j);
+		*e = ERR_OK;
+		return false;
 	case WG_JOB_READ:
 	case WG_JOB_PROVE:
 		break;
@@ -452,7 +476,7 @@ size_t wg_jobs_finish(struct wg_device *d, struct wg_job *jobs, size_t n, uint64
 			continue;
 		}
 		note_end(d, &jobs[i], e, now);
-		d->handshakes.out--;
+		d->handshakes.out -= jobs[i].step != WG_JOB_SHARE;
 	}
 	wipe(jobs + again, (n - again) * sizeof(*jobs));
 	return again;

@@ -11,18 +11,26 @@ static enum err read_sender(struct wg_job *j)
 	                         init->their_public);
 }
 
+static enum err share(struct wg_job *j)
+{
+	enum err e = ERR_OK;
+
+	if (!j->has_shared)
+		e = x25519(j->static_static, j->our_secret, j->init.their_public);
+	j->has_shared = e == ERR_OK;
+	return e;
+}
+
 static enum err prove(struct wg_job *j)
 {
 	uint8_t payload[TIMESTAMP_LEN + NOISE_TAG_LEN];
-	enum err e = ERR_OK;
+	enum err e;
 
 	if (j->opened)
 		return ERR_OK;
-	if (!j->has_shared)
-		e = x25519(j->static_static, j->our_secret, j->init.their_public);
+	e = share(j);
 	if (e != ERR_OK)
 		return e;
-	j->has_shared = true;
 	memcpy(payload, j->msg + INITIATION_TIMESTAMP_AT, sizeof(payload));
 	e = noise_read_payload(&j->init.noise, j->static_static, payload, TIMESTAMP_LEN);
 	if (e == ERR_OK) {
@@ -79,6 +87,9 @@ void wg_job_run(struct wg_job *j)
 		break;
 	case WG_JOB_COMPLETE:
 		j->result = complete(j);
+		break;
+	case WG_JOB_SHARE:
+		j->result = share(j);
 		break;
 	}
 }

@@ -33,7 +33,8 @@ enum wg_job_step {
 	WG_JOB_READ,    /* who sent an initiation (es, s) */
 	WG_JOB_PROVE,   /* that it was the owner of a key that we do not know (ss, payload) */
 	WG_JOB_ANSWER,  /* the same for a peer, and our response (ss, payload; e, ee, se, psk) */
-	WG_JOB_COMPLETE /* our own handshake, by its response (e, ee, se, psk) */
+	WG_JOB_COMPLETE, /* our own handshake, by its response (e, ee, se, psk) */
+	WG_JOB_SHARE     /* what a peer's static key and ours have in common, before anyone asks */
 };
 
 /* The caller's storage; its contents are the engine's. All that the computation reads and writes
@@ -60,6 +61,9 @@ struct wg_job {
  * their address. Fewer come while strangers wait to be announced (wg_next_event). Owner; lanes may
  * go on meanwhile. */
 size_t wg_jobs_take(struct wg_device *d, struct wg_job *jobs, size_t n, uint64_t now);
+/* Takes up to N pieces of work that handshakes of peers that were added lately would need, for when
+ * nothing else is to be done. As above. */
+size_t wg_jobs_take_ahead(struct wg_device *d, struct wg_job *jobs, size_t n);
 /* The computation, up to 200 us. Any thread: it touches nothing but the job. */
 void wg_job_run(struct wg_job *job);
 /* Messages that wait to be taken. */

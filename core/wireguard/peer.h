@@ -10,7 +10,7 @@
 #include "wireguard/traffic.h"
 
 /* The lists of the device that a peer may be on. */
-enum peer_list_id { LIST_ALL, LIST_OUTPUT, LIST_EVENTS, PEER_LISTS };
+enum peer_list_id { LIST_ALL, LIST_OUTPUT, LIST_EVENTS, LIST_UNSHARED, PEER_LISTS };
 
 struct peer_link {
 	struct wg_peer *prev, *next;

@@ -230,6 +230,39 @@ static void a_response_counts_once(void **state)
 	wire_down(&w);
 }
 
+/* What the static keys have in common is there before the first handshake, and after a change of
+ * the key. */
+static void shared_ahead(void **state)
+{
+	static const uint8_t key[KEY_LEN] = { 1 }, none[KEY_LEN];
+	struct wire w;
+	struct wg_job jobs[4];
+	uint8_t shared[KEY_LEN];
+
+	(void)state;
+	wire_up(&w, 4);
+	for (unsigned i = 1; i < 4; i++)
+		wire_pair(&w, i, 0);
+	assert_int_equal(wg_jobs_take_ahead(w.node[0].d, jobs, 4), 3);
+	assert_false(wg_jobs_need_exclusion(jobs, 3));
+	wg_peer_remove(w.node[0].d, peer_of(&w, 0, 3));
+	assert_int_equal(turn(&w, 0, jobs, 3), 0);
+	assert_int_equal(wg_jobs_take_ahead(w.node[0].d, jobs, 4), 0);
+	assert_int_equal(w.node[0].d->handshakes.out, 0);
+	for (unsigned i = 1; i < 3; i++) {
+		assert_int_equal(peer_of(&w, 0, i)->shared, SHARED_READY);
+		assert_int_equal(x25519(shared, w.node[i].secret, w.node[0].public), ERR_OK);
+		assert_memory_equal(peer_of(&w, 0, i)->static_static, shared, KEY_LEN);
+	}
+	wg_set_private_key(w.node[0].d, key, w.now);
+	assert_int_equal(wg_jobs_take_ahead(w.node[0].d, jobs, 1), 1);
+	wg_set_private_key(w.node[0].d, none, w.now);
+	assert_int_equal(turn(&w, 0, jobs, 1), 0);
+	assert_int_equal(peer_of(&w, 0, 1)->shared, SHARED_UNKNOWN);
+	assert_int_equal(wg_jobs_take_ahead(w.node[0].d, jobs, 4), 0);
+	wire_down(&w);
+}
+
 /* ---- strangers ---- */
 
 static void strangers_up(struct wire *w, unsigned n)
@@ -355,6 +388,7 @@ int main(void)
 		cmocka_unit_test(removed_and_added),
 		cmocka_unit_test(completions_that_came_too_late),
 		cmocka_unit_test(a_response_counts_once),
+		cmocka_unit_test(shared_ahead),
 		cmocka_unit_test(stranger_becomes_a_peer),
 		cmocka_unit_test(strangers_on_their_way_are_bounded),
 		cmocka_unit_test(any_thread_may_run_them),

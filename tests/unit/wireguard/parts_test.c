@@ -3,6 +3,7 @@
 #include "wireguard/cookie.h"
 #include "wireguard/index_table.h"
 #include "wireguard/ip.h"
+#include "wireguard/peer.h"
 #include "wireguard/ratelimiter.h"
 
 /* ---- rate limiter ---- */
@@ -238,15 +239,39 @@ static void indices_are_unique(void **state)
 	struct index_table t = { 0 };
 	static struct index_entry e[256];
 	bool seen[256] = { false };
-	uint8_t peer;
+	static struct wg_peer peer;
 
 	(void)state;
 	assert_int_equal(wg_index_init(&t, &alloc), ERR_OK);
 	for (unsigned i = 0; i < 256; i++) {
-		e[i].peer = (struct wg_peer *)(void *)&peer;
+		e[i].peer = &peer;
 		wg_index_add(&t, &e[i], &alloc, &narrow);
 		assert_true(e[i].index < 256 && !seen[e[i].index]);
 		seen[e[i].index] = true;
+	}
+	wg_index_fini(&t, &alloc);
+	assert_int_equal(meter.outstanding, 0);
+}
+
+/* Whatever the random index is, its lowest byte leads to the peer's lane. */
+static void indices_lead_to_lanes(void **state)
+{
+	struct heap_meter meter = { 0 };
+	struct allocator alloc = meter_allocator(&meter);
+	uint64_t random = 1;
+	struct rng rng = seeded_rng(&random);
+	struct index_table t = { 0 };
+	static struct index_entry e[MANY];
+	static struct wg_peer peer[64];
+
+	(void)state;
+	assert_int_equal(wg_index_init(&t, &alloc), ERR_OK);
+	for (unsigned i = 0; i < MANY; i++) {
+		t.lanes = (uint8_t)(1 + i % 64);
+		e[i].peer = &peer[i % 64];
+		e[i].peer->lane = (uint8_t)(i % 64 * 7 % t.lanes);
+		wg_index_add(&t, &e[i], &alloc, &rng);
+		assert_int_equal((e[i].index & 0xff) % t.lanes, e[i].peer->lane);
 	}
 	wg_index_fini(&t, &alloc);
 	assert_int_equal(meter.outstanding, 0);
@@ -260,13 +285,13 @@ static void index_table_finds(void **state)
 	struct rng rng = seeded_rng(&random);
 	struct index_table t = { 0 };
 	static struct index_entry e[MANY], fresh;
-	uint8_t peer;
+	static struct wg_peer peer;
 
 	(void)state;
 	assert_int_equal(wg_index_init(&t, &alloc), ERR_OK);
 	meter.fail_at = 3; /* one growth fails: slower, but right */
 	for (unsigned i = 0; i < MANY; i++) {
-		e[i].peer = (struct wg_peer *)(void *)&peer;
+		e[i].peer = &peer;
 		wg_index_add(&t, &e[i], &alloc, &rng);
 	}
 	assert_int_equal(meter.failed, 1);
@@ -276,7 +301,7 @@ static void index_table_finds(void **state)
 		wg_index_remove(&t, &e[i]);
 	for (unsigned i = 0; i < MANY; i++)
 		assert_ptr_equal(wg_index_find(&t, e[i].index), i % 2 ? &e[i] : NULL);
-	fresh.peer = (struct wg_peer *)(void *)&peer;
+	fresh.peer = &peer;
 	wg_index_replace(&t, &e[1], &fresh);
 	assert_ptr_equal(wg_index_find(&t, fresh.index), &fresh);
 	assert_null(e[1].peer);
@@ -364,6 +389,7 @@ int main(void)
 		cmocka_unit_test(cookie_ages),
 		cmocka_unit_test(cookie_must_answer),
 		cmocka_unit_test(indices_are_unique),
+		cmocka_unit_test(indices_lead_to_lanes),
 		cmocka_unit_test(index_table_finds),
 		cmocka_unit_test(ecn_merge),
 		cmocka_unit_test(inner_lengths),
