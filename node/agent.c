@@ -272,13 +272,17 @@ static int run_on_node(struct agent_daemon *d)
 	int code = 1;
 
 	x25519_public(cfg.public_key, d->file.private_key);
+	node_lock(d->node);
 	wg_set_private_key(node_device(d->node), d->file.private_key, clock_now());
+	node_unlock(d->node);
 	e = agent_new(&cfg, &d->agent);
 	wipe(&cfg, sizeof(cfg));
 	if (e) {
 		say("cannot start", err_text(e));
 	} else {
+		node_lock(d->node);
 		agent_start(d->agent, clock_now());
+		node_unlock(d->node);
 		code = node_run(d->node, &machine, d);
 	}
 	node_free(d->node);

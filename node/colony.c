@@ -190,8 +190,11 @@ static json_t *status_json(struct colony_daemon *d)
 static json_t *remove_json(struct colony_daemon *d, const json_t *request)
 {
 	const char *id = json_string_value(json_object_get(request, "agent"));
-	enum err e = id ? colony_remove(d->colony, id, clock_wall()) : ERR_INVALID;
+	enum err e;
 
+	node_lock(d->node);
+	e = id ? colony_remove(d->colony, id, clock_wall()) : ERR_INVALID;
+	node_unlock(d->node);
 	if (e)
 		return json_pack("{s:s}", "error",
 		                 e == ERR_NOT_FOUND ? "no such agent" : err_text(e));
@@ -321,7 +324,9 @@ static int run_on_node(struct colony_daemon *d)
 	struct mesh_action addresses = { .type = MESH_ADDRESSES };
 	int code = 1;
 
+	node_lock(d->node);
 	wg_set_private_key(node_device(d->node), d->private_key, clock_now());
+	node_unlock(d->node);
 	/* So that the mesh is ours, and stays it while we are away. Agents do not prove: whoever takes
 	 * an agent's name at the server gains nothing from it, and every start would take longer. */
 	node_prove_with(d->node, d->private_key);
@@ -329,7 +334,9 @@ static int run_on_node(struct colony_daemon *d)
 		addresses.address4 = colony_address4(d->colony);
 		addresses.address6 = colony_address6(d->colony);
 		node_set_addresses(d->node, &addresses);
+		node_lock(d->node);
 		colony_start(d->colony, clock_now(), clock_wall());
+		node_unlock(d->node);
 		code = node_run(d->node, &machine, d);
 		(void)!store_commit(d->store);
 	}

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "linux/clock.h"
@@ -24,6 +25,9 @@ static void destroy(struct interface *i)
 		close(i->monitor_fd);
 	if (i->timer_fd >= 0)
 		close(i->timer_fd);
+	lanes_stop(i->lanes);
+	if (i->wake_fd >= 0)
+		close(i->wake_fd);
 	udp_close(i->udp);
 	tun_close(&i->tun);
 	wg_device_free(i->device);
@@ -137,6 +141,7 @@ static enum err open_device(struct interface *i, const struct interface_config *
 		                          .rng = linux_rng,
 		                          .log = cfg->log,
 		                          .mtu = i->mtu,
+		                          .lanes = (uint8_t)lanes_for_host(),
 		                          .hold_unknown = cfg->hold_unknown,
 		                          .managed = !cfg->plain };
 
@@ -147,6 +152,31 @@ static enum err open_device(struct interface *i, const struct interface_config *
 		return ERR_NOMEM;
 	i->scratch = i->buffers + (size_t)(BUFFERS - 1) * BUFFER_STRIDE;
 	return ERR_OK;
+}
+
+/* The packet path. Peers come later, so nothing flows yet. */
+static enum err open_lanes(struct interface *i, const char **why)
+{
+	struct lanes_config cfg = { .device = i->device,
+		                    .tun = &i->tun,
+		                    .count = lanes_for_host(),
+		                    .inner = i->hooks.inner != NULL };
+	enum err e = ERR_IO;
+
+	tun_set_offloads(&i->tun, true);
+	(void)!tun_set_gso_max(&i->tun, i->mtu, WG_HEADROOM + AEAD_TAG_LEN); /* speed only */
+	if (!i->tun.offers.multi_queue)
+		cfg.count = 1;
+	i->wake_fd = cfg.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (i->wake_fd >= 0)
+		e = lanes_start(&cfg, &i->lanes);
+	if (!e)
+		e = lanes_set_udp(i->lanes, i->udp, 0);
+	if (e)
+		*why = why_print("cannot start the packet path: %s", strerror(errno));
+	else
+		lanes_set_open(i->lanes, !i->plain);
+	return e;
 }
 
 /* Everything that can fail for reasons of the user, before there are handles on the loop. */
@@ -167,6 +197,8 @@ static enum err open_resources(struct interface *i, const struct interface_confi
 	}
 	if (!e)
 		e = open_udp(i, cfg->listen_port, why);
+	if (!e)
+		e = open_lanes(i, why);
 	if (!e) {
 		e = netlink_monitor_open(&i->monitor_fd);
 		if (e)
@@ -224,7 +256,7 @@ enum err interface_open(uv_loop_t *loop, const struct interface_config *cfg, str
 	i->log = cfg->log;
 	i->plain = cfg->plain;
 	i->mtu = cfg->mtu ? cfg->mtu : DEFAULT_MTU;
-	i->tun.fd = i->monitor_fd = i->timer_fd = -1;
+	i->tun.fd = i->monitor_fd = i->timer_fd = i->wake_fd = -1;
 	i->armed_ns = TIME_NEVER;
 	interface_hold(i);
 	memcpy(i->name, cfg->name, strlen(cfg->name) + 1);
@@ -273,8 +305,9 @@ static int move_port(struct interface *i, uint16_t port)
 		return errno ? errno : ENOMEM;
 	interface_io_unwatch(i);
 	i->udp = after;
+	e = lanes_set_udp(i->lanes, after, i->mark);
 	udp_close(before);
-	return interface_io_watch(i) ? EIO : 0;
+	return e || interface_io_watch(i) ? EIO : 0;
 }
 
 int interface_set_port(struct interface *i, uint16_t port)
@@ -289,7 +322,8 @@ enum err interface_rebind(struct interface *i)
 
 int interface_set_mark(struct interface *i, uint32_t mark)
 {
-	if (mark != i->mark && udp_set_mark(i->udp, mark))
+	if (mark != i->mark &&
+	    (udp_set_mark(i->udp, mark) || lanes_set_mark(i->lanes, mark)))
 		return errno;
 	i->mark = mark;
 	return 0;
@@ -317,11 +351,23 @@ unsigned interface_index(const struct interface *i)
 
 void interface_kick(struct interface *i)
 {
+	interface_lock(i);
 	interface_settle(i, clock_now());
+	interface_unlock(i);
 }
 
 void interface_stats(struct interface *i, struct interface_stats *out)
 {
 	*out = i->stats;
 	wg_stats(i->device, &out->engine, clock_now());
+	lanes_stats(i->lanes, &out->lanes);
+	for (unsigned v = 0; v < WG_VERDICTS; v++)
+		out->engine.verdicts[v] += out->lanes.verdicts[v];
+	out->udp_rx += out->lanes.udp_rx;
+	out->udp_tx += out->lanes.udp_tx;
+	out->udp_tx_errors += out->lanes.udp_tx_errors;
+	out->source_retries += out->lanes.source_retries;
+	out->tun_rx += out->lanes.tun_rx;
+	out->tun_tx += out->lanes.tun_tx;
+	out->tun_tx_errors += out->lanes.tun_tx_errors;
 }

@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "node/lanes.h"
 #include "wireguard/device.h"
 
 struct interface;
@@ -62,6 +63,10 @@ uint16_t interface_port(const struct interface *i);
 enum err interface_rebind(struct interface *i) MUST_CHECK;
 unsigned interface_index(const struct interface *i); /* of the TUN device */
 
+/* The engine may be changed only between these two, which nest: no packet is on its way through it
+ * then. Hooks are called within. Reading needs neither. Keep it short: packets wait. */
+void interface_lock(struct interface *i);
+void interface_unlock(struct interface *i);
 /* To be called after talking to the engine directly (wg_peer_*, wg_hold_accept, …): sends what it
  * wants sent, hands out events, re-arms its timer. Hooks need not call it. */
 void interface_kick(struct interface *i);
@@ -78,6 +83,7 @@ void interface_send_inner(struct interface *i, struct wg_peer *peer, const uint8
 /* Packets counted by what became of them, drops of the host's own included. */
 struct interface_stats {
 	struct wg_stats engine;
+	struct lanes_stats lanes; /* the packet path's own; the others have it added */
 	uint64_t udp_rx, udp_tx, udp_tx_errors, source_retries, tun_rx, tun_tx, tun_tx_errors,
 		foreign; /* datagrams that were neither WireGuard nor taken by the datagram hook */
 };

@@ -114,8 +114,10 @@ static int run_set(struct interface *i, const char *lines, size_t len)
 	while (len && !e) {
 		size_t n = (size_t)((const char *)memchr(lines, '\n', len) - lines);
 
+		interface_lock(i);
 		if (n)
 			e = wg_uapi_set_line(&set, lines, n, now);
+		interface_unlock(i);
 		if (!e)
 			e = apply_host(i, &set.host);
 		lines += n + 1;

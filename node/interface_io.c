@@ -1,14 +1,16 @@
-/* The packets of one interface: from the TUN device to UDP, what the engine itself sends, and whose
- * turn it is. */
+/* What the owner of an interface does itself: handshakes, what the engine sends of its own accord,
+ * what the lanes hand over, and whose turn it is. */
 #include "node/interface_state.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "linux/clock.h"
 
-#define ROUNDS           4 /* batches of one direction before the other one has its turn */
-#define HANDSHAKE_BUDGET 4 /* handshake messages between batches: about half a millisecond */
-#define SETTLE_ROUNDS    8 /* hooks that keep asking for more wait for the loop's next turn */
+#define ROUNDS           4  /* batches from one socket before others have their turn */
+#define HANDSHAKE_BUDGET 4  /* handshake messages between batches: about half a millisecond */
+#define MESSAGES         64 /* of the lanes, before packets have their turn */
+#define SETTLE_ROUNDS    8  /* hooks that keep asking for more wait for the loop's next turn */
 
 /* One socket under poll. It outlives the socket by one turn of the loop when the port changes. */
 struct udp_watch {
@@ -17,20 +19,13 @@ struct udp_watch {
 	enum ip_family family;
 };
 
-static void on_tun(uv_poll_t *poll, int status, int events);
 static void on_udp(uv_poll_t *poll, int status, int events);
 static void on_more_work(uv_idle_t *idle);
 
-static void watch_tun(struct interface *i)
+static void watch_udp(struct interface *i, struct udp_watch *w)
 {
-	if (!i->closing && !i->gone)
-		uv_poll_start(&i->tun_poll, UV_READABLE, on_tun);
-}
-
-static void watch_udp(struct interface *i, struct udp_watch *w, int events)
-{
-	if (w && !i->closing)
-		uv_poll_start(&w->poll, events, on_udp);
+	if (!i->closing)
+		uv_poll_start(&w->poll, UV_READABLE, on_udp);
 }
 
 /* Calls on_more_work in the loop's next turn, after whatever the sockets have by then. */
@@ -69,24 +64,15 @@ static void after_send(struct interface *i, const struct udp_message *m,
 	}
 }
 
-/* Sends what waits of the packets from the TUN device. When a socket is full, the device is left
- * alone until it takes more: the backlog then forms in the device's queue, where it belongs. */
-static void send_from_tun(struct interface *i)
+void interface_send_packet(struct interface *i, const struct wg_packet *p)
 {
-	struct udp_message *m = i->tun_messages + i->tun_sent;
-	size_t n = i->tun_count - i->tun_sent;
-	size_t done = udp_send(i->udp, m, n);
+	struct udp_message m = message_of(p);
+	struct wg_peer *peer = p->peer;
 
-	after_send(i, m, i->tun_peers + i->tun_sent, done);
-	i->tun_sent += done;
-	if (i->tun_sent < i->tun_count) {
-		bool v4 = i->tun_messages[i->tun_sent].remote.ip.family == IP_V4;
-
-		/* Peers may be removed before it goes on. */
-		memset(i->tun_peers, 0, sizeof(i->tun_peers));
-		uv_poll_stop(&i->tun_poll);
-		watch_udp(i, v4 ? i->watch4 : i->watch6, UV_READABLE | UV_WRITABLE);
-	}
+	if (udp_send(i->udp, &m, 1) == 1)
+		after_send(i, &m, &peer, 1);
+	else
+		i->stats.udp_tx_errors++;
 }
 
 /* Up to OUTPUT_BATCH datagrams of the engine. Returns how many it had. */
@@ -136,8 +122,10 @@ static void on_engine_timer(uv_poll_t *poll, int status, int events)
 	(void)events;
 	clock_timer_read(i->timer_fd);
 	i->armed_ns = TIME_NEVER;
+	interface_lock(i);
 	wg_tick(i->device, now);
 	interface_settle(i, now);
+	interface_unlock(i);
 }
 
 /* A deadline that moved back is left to the timer as it stands: it fires early and is set anew,
@@ -175,66 +163,45 @@ void interface_settle(struct interface *i, uint64_t now)
 	arm_timer(i);
 }
 
-/* ---- TUN to UDP ---- */
+/* ---- what the lanes hand over ---- */
 
-static size_t read_tun(struct interface *i)
+void interface_lock(struct interface *i)
 {
-	size_t n = 0;
+	lanes_enter(i->lanes);
+}
 
-	while (n < BATCH) {
-		struct wg_packet *p = &i->tun_packets[n];
-		int len = tun_read(&i->tun, p->buf + WG_HEADROOM,
-		                   BUFFER_STRIDE - WG_HEADROOM - WG_TAILROOM);
+void interface_unlock(struct interface *i)
+{
+	lanes_leave(i->lanes);
+}
 
-		if (len == ERR_NOT_FOUND)
-			interface_gone(i, "the TUN device was deleted");
-		if (len <= 0)
-			break;
-		p->off = WG_HEADROOM;
-		p->len = (uint32_t)len;
+/* Up to MESSAGES of them. True when there may be more. */
+static bool take_messages(struct interface *i)
+{
+	uint64_t now = clock_now();
+	struct lane_message m;
+	int n = 0;
+
+	interface_lock(i);
+	while (n < MESSAGES && lanes_next(i->lanes, &m)) {
+		interface_take_message(i, &m, now);
 		n++;
 	}
-	i->stats.tun_rx += n;
-	return n;
+	interface_settle(i, now);
+	interface_unlock(i);
+	return n == MESSAGES;
 }
 
-static void forward_from_tun(struct interface *i, size_t n, uint64_t now)
-{
-	i->tun_count = i->tun_sent = 0;
-	wg_seal(i->device, i->tun_packets, n, now);
-	for (size_t k = 0; k < n; k++) {
-		const struct wg_packet *p = &i->tun_packets[k];
-
-		if (p->verdict != WG_SEND)
-			continue;
-		i->tun_peers[i->tun_count] = p->peer;
-		i->tun_messages[i->tun_count++] = message_of(p);
-	}
-	send_from_tun(i);
-}
-
-static void on_tun(uv_poll_t *poll, int status, int events)
+static void on_wake(uv_poll_t *poll, int status, int events)
 {
 	struct interface *i = poll->data;
+	uint64_t kicks;
 
+	(void)status;
 	(void)events;
-	if (status < 0) {
-		interface_gone(i, "the TUN device was deleted");
-		return;
-	}
-	for (int round = 0; round < ROUNDS && i->tun_sent == i->tun_count; round++) {
-		uint64_t now = clock_now();
-		size_t n = read_tun(i);
-
-		if (n) {
-			forward_from_tun(i, n, now);
-			interface_settle(i, now);
-		}
-		if (n < BATCH)
-			break;
-	}
-	if (i->gone)
-		uv_poll_stop(&i->tun_poll);
+	(void)!read(i->wake_fd, &kicks, sizeof(kicks));
+	if (take_messages(i))
+		ask_for_more(i);
 }
 
 /* ---- UDP ---- */
@@ -245,9 +212,11 @@ static void work_off_handshakes(struct interface *i)
 {
 	uint64_t now = clock_now();
 
+	interface_lock(i);
 	if (wg_handshakes(i->device, HANDSHAKE_BUDGET, now))
 		ask_for_more(i);
 	interface_settle(i, now);
+	interface_unlock(i);
 }
 
 static void on_more_work(uv_idle_t *idle)
@@ -255,6 +224,8 @@ static void on_more_work(uv_idle_t *idle)
 	struct interface *i = idle->data;
 
 	uv_idle_stop(&i->more_work);
+	if (take_messages(i))
+		ask_for_more(i);
 	work_off_handshakes(i);
 }
 
@@ -263,22 +234,13 @@ static void on_udp(uv_poll_t *poll, int status, int events)
 	struct udp_watch *w = poll->data;
 	struct interface *i = w->i;
 
-	if (status < 0)
-		events = UV_READABLE; /* an ICMP error: reading takes it away */
-	if (events & UV_WRITABLE) {
-		watch_udp(i, w, UV_READABLE);
-		send_from_tun(i);
-		if (i->tun_sent == i->tun_count)
-			watch_tun(i);
-	}
-	if (!(events & UV_READABLE))
-		return;
+	(void)events;
 	for (int round = 0; round < ROUNDS; round++)
 		if (interface_receive(i, w->family, clock_now()) < BATCH)
 			break;
 	work_off_handshakes(i);
-	if (status < 0)
-		watch_udp(i, w, UV_READABLE);
+	if (status < 0) /* an ICMP error: reading took it away */
+		watch_udp(i, w);
 }
 
 /* ---- for the mesh ---- */
@@ -311,7 +273,6 @@ void interface_send_inner(struct interface *i, struct wg_peer *peer, const uint8
 		                    .cap = BUFFER_STRIDE,
 		                    .off = WG_HEADROOM,
 		                    .len = (uint32_t)len };
-	struct udp_message m;
 	uint64_t now = clock_now();
 
 	if (len > 1280 || i->closing) {
@@ -319,15 +280,12 @@ void interface_send_inner(struct interface *i, struct wg_peer *peer, const uint8
 		return;
 	}
 	memmove(i->scratch + WG_HEADROOM, p, len);
+	interface_lock(i);
 	wg_seal_to(peer, &packet, now);
-	if (packet.verdict == WG_SEND) {
-		m = message_of(&packet);
-		if (udp_send(i->udp, &m, 1) == 1)
-			after_send(i, &m, &peer, 1);
-		else
-			i->stats.udp_tx_errors++;
-	}
+	if (packet.verdict == WG_SEND)
+		interface_send_packet(i, &packet);
 	interface_settle(i, now);
+	interface_unlock(i);
 }
 
 /* ---- start and stop ---- */
@@ -366,7 +324,7 @@ static enum err watch_family(struct interface *i, enum ip_family family, struct 
 	w->i = i;
 	w->family = family;
 	*out = w;
-	watch_udp(i, w, UV_READABLE);
+	watch_udp(i, w);
 	return ERR_OK;
 }
 
@@ -376,9 +334,6 @@ enum err interface_io_watch(struct interface *i)
 
 	if (!e)
 		e = watch_family(i, IP_V6, &i->watch6);
-	/* What waited for the old sockets has been lost with them. */
-	i->tun_sent = i->tun_count = 0;
-	watch_tun(i);
 	return e;
 }
 
@@ -395,10 +350,6 @@ static void assign_buffers(struct interface *i)
 {
 	uint8_t *p = i->buffers;
 
-	for (size_t k = 0; k < BATCH; k++, p += BUFFER_STRIDE) {
-		i->tun_packets[k].buf = p;
-		i->tun_packets[k].cap = BUFFER_STRIDE;
-	}
 	for (size_t k = 0; k < BATCH; k++, p += BUFFER_STRIDE)
 		i->udp_messages[k].p = p;
 	for (size_t k = 0; k < OUTPUT_BATCH; k++, p += BUFFER_STRIDE) {
@@ -410,16 +361,17 @@ static void assign_buffers(struct interface *i)
 enum err interface_io_start(struct interface *i)
 {
 	assign_buffers(i);
-	i->timer_poll.data = i->more_work.data = i->tun_poll.data = i;
+	i->timer_poll.data = i->more_work.data = i->wake_poll.data = i;
 	uv_idle_init(i->loop, &i->more_work);
 	interface_hold(i);
-	if (uv_poll_init(i->loop, &i->tun_poll, i->tun.fd))
+	if (uv_poll_init(i->loop, &i->wake_poll, i->wake_fd))
 		return ERR_IO;
 	interface_hold(i);
 	if (uv_poll_init(i->loop, &i->timer_poll, i->timer_fd))
 		return ERR_IO;
 	interface_hold(i);
-	if (uv_poll_start(&i->timer_poll, UV_READABLE, on_engine_timer))
+	if (uv_poll_start(&i->timer_poll, UV_READABLE, on_engine_timer) ||
+	    uv_poll_start(&i->wake_poll, UV_READABLE, on_wake))
 		return ERR_IO;
 	return interface_io_watch(i);
 }
@@ -433,7 +385,7 @@ static void close_handle(uv_handle_t *handle)
 void interface_io_stop(struct interface *i)
 {
 	interface_io_unwatch(i);
-	close_handle((uv_handle_t *)&i->tun_poll);
+	close_handle((uv_handle_t *)&i->wake_poll);
 	close_handle((uv_handle_t *)&i->timer_poll);
 	close_handle((uv_handle_t *)&i->more_work);
 }

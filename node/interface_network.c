@@ -41,16 +41,22 @@ static void refresh_link(struct interface *i)
 		return;
 	if (link.mtu && link.mtu != i->mtu) {
 		i->mtu = link.mtu;
+		interface_lock(i);
 		wg_set_mtu(i->device, link.mtu);
+		interface_unlock(i);
+		(void)!tun_set_gso_max(&i->tun, link.mtu, WG_HEADROOM + AEAD_TAG_LEN);
 	}
 	i->up = link.up;
 	if (!i->plain || i->up == was_up)
 		return;
+	lanes_set_open(i->lanes, i->up);
+	interface_lock(i);
 	if (i->up)
 		greet_peers(i, now);
 	else
 		reset_peers(i, now);
 	interface_settle(i, now);
+	interface_unlock(i);
 }
 
 bool interface_is_up(struct interface *i)
@@ -111,8 +117,10 @@ static void on_settled(uv_timer_t *timer)
 	uint64_t now = clock_now();
 
 	i->stale_count = 0;
+	interface_lock(i);
 	for (struct wg_peer *p = NULL; (p = wg_peer_next(i->device, p)) != NULL;)
 		check_source(i, p, now);
+	interface_unlock(i);
 	i->rechecking = !i->rechecking;
 	if (i->rechecking)
 		uv_timer_start(timer, on_settled, RECHECK_MS, 0);
@@ -120,7 +128,7 @@ static void on_settled(uv_timer_t *timer)
 		i->stale_count = 0;
 	if (i->rechecking && i->hooks.network_changed)
 		i->hooks.network_changed(i->hooks.ctx, now);
-	interface_settle(i, now);
+	interface_kick(i);
 }
 
 /* Not pushed back by later changes: a link that flaps all the time would postpone it for ever. */

@@ -1,4 +1,4 @@
-/* The packets of one interface: from UDP to the TUN device, or to the mesh. */
+/* What came in for the owner: from its own sockets, or through the lanes. */
 #include "node/interface_state.h"
 
 #define STUN_COOKIE      0x2112a442U
@@ -29,12 +29,13 @@ static struct wg_packet packet_of(const struct interface *i, const struct udp_me
 }
 
 /* Tells N datagrams apart by their first bytes. Returns how many are WireGuard's. */
-static size_t demultiplex(struct interface *i, size_t n, uint64_t now)
+static size_t demultiplex(struct interface *i, const struct udp_message *messages, size_t n,
+                          uint64_t now)
 {
 	size_t count = 0;
 
 	for (size_t k = 0; k < n; k++) {
-		const struct udp_message *m = &i->udp_messages[k];
+		const struct udp_message *m = &messages[k];
 
 		if (is_stun(m) && i->hooks.datagram) {
 			const struct wg_path from = { m->remote, m->local, m->ifindex };
@@ -60,7 +61,9 @@ static bool is_inner(const struct interface *i, const struct wg_packet *p)
 
 static void write_tun(struct interface *i, const struct wg_packet *p)
 {
-	enum err e = tun_write(&i->tun, p->buf + p->off, p->len);
+	static const struct packet_offload none = { .gso = PACKET_GSO_NONE };
+	struct packet_piece pieces[2] = { { NULL, 0 }, { p->buf + p->off, p->len } };
+	enum err e = tun_queue_write(&i->tun, i->tun.fd, pieces, 1, &none);
 
 	if (!e) {
 		i->stats.tun_tx++;
@@ -125,6 +128,66 @@ static void forward_from_udp(struct interface *i, size_t n, uint64_t now)
 	interface_settle(i, now);
 }
 
+/* ---- from the lanes ---- */
+
+static void take_note(struct interface *i, const struct wg_note *from, uint64_t now)
+{
+	struct wg_note note = *from;
+
+	if (i->stale_count && interface_is_stale(i, &note.path.local, note.path.ifindex))
+		note.path.local.family = IP_NONE;
+	wg_take_note(i->device, &note, now);
+}
+
+static void take_datagram(struct interface *i, const struct lane_message *m, uint64_t now)
+{
+	const struct udp_message datagram = { .p = m->p,
+		                              .len = m->len,
+		                              .remote = m->path.remote,
+		                              .local = m->path.local,
+		                              .ifindex = m->path.ifindex,
+		                              .tos = m->tos };
+	size_t count = demultiplex(i, &datagram, 1, now);
+
+	if (interface_is_up(i))
+		forward_from_udp(i, count, now);
+}
+
+/* A packet that found no session: it is staged, unless there is one by now. */
+static void take_packet(struct interface *i, const struct lane_message *m, uint64_t now)
+{
+	struct wg_packet p = { .buf = m->p - LANE_HEADROOM,
+		               .cap = LANE_HEADROOM + m->len + LANE_TAILROOM,
+		               .off = LANE_HEADROOM,
+		               .len = m->len };
+
+	wg_seal(i->device, &p, 1, now);
+	if (p.verdict == WG_SEND)
+		interface_send_packet(i, &p);
+}
+
+static void take_inner(struct interface *i, const struct lane_message *m, uint64_t now)
+{
+	struct wg_peer *peer = wg_peer_find(i->device, m->key);
+
+	interface_settle(i, now);
+	if (peer && i->hooks.inner)
+		i->hooks.inner(i->hooks.ctx, peer, m->p, m->len, now);
+}
+
+void interface_take_message(struct interface *i, const struct lane_message *m, uint64_t now)
+{
+	switch (m->type) {
+	case LANE_NOTE: take_note(i, &m->note, now); break;
+	case LANE_DATAGRAM: take_datagram(i, m, now); break;
+	case LANE_PACKET: take_packet(i, m, now); break;
+	case LANE_INNER: take_inner(i, m, now); break;
+	case LANE_GONE: interface_gone(i, "the TUN device was deleted"); break;
+	}
+}
+
+/* ---- from the sockets ---- */
+
 size_t interface_receive(struct interface *i, enum ip_family family, uint64_t now)
 {
 	size_t n, count;
@@ -133,8 +196,10 @@ size_t interface_receive(struct interface *i, enum ip_family family, uint64_t no
 		i->udp_messages[k].len = DATAGRAM_MAX;
 	n = udp_receive(i->udp, family, i->udp_messages, BATCH);
 	i->stats.udp_rx += n;
-	count = demultiplex(i, n, now);
+	interface_lock(i);
+	count = demultiplex(i, i->udp_messages, n, now);
 	if (interface_is_up(i))
 		forward_from_udp(i, count, now);
+	interface_unlock(i);
 	return n;
 }

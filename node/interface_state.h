@@ -5,10 +5,11 @@
 #include "linux/tun.h"
 #include "linux/udp.h"
 #include "node/interface.h"
+#include "node/lanes.h"
 
 #define BATCH          UDP_BATCH
 #define OUTPUT_BATCH   16
-#define BUFFERS        (2 * BATCH + OUTPUT_BATCH + 1)
+#define BUFFERS        (BATCH + OUTPUT_BATCH + 1)
 #define STALE_MAX      8
 #define DATAGRAM_MAX   65535
 /* A buffer per packet of a batch. The odd multiple of 64 keeps equal offsets of neighbouring
@@ -27,7 +28,8 @@ struct interface {
 
 	struct wg_device *device;
 	struct tun tun;
-	struct udp *udp;
+	struct udp *udp;     /* the owner's sockets: handshakes, STUN, what the engine itself sends */
+	struct lanes *lanes; /* the packet path */
 	uint32_t mark;
 	uint32_t mtu;
 	bool up;
@@ -35,11 +37,12 @@ struct interface {
 	struct control *control; /* NULL: none */
 
 	/* Handles. OPEN_HANDLES counts those whose close callback has not come. */
-	uv_poll_t tun_poll, monitor_poll, timer_poll;
+	uv_poll_t wake_poll, monitor_poll, timer_poll;
 	uv_timer_t network_timer;
 	uv_idle_t more_work;
 	struct udp_watch *watch4, *watch6;
 	unsigned open_handles;
+	int wake_fd;       /* the lanes have something for us */
 	int timer_fd;      /* the engine's deadline */
 	uint64_t armed_ns; /* when it fires; TIME_NEVER: not armed */
 	bool settling, settle_again; /* hooks may call back into the interface */
@@ -55,14 +58,7 @@ struct interface {
 	void (*closed)(void *ctx);
 	void *closed_ctx;
 
-	/* Packets from the TUN device, on their way to UDP. SENT of COUNT are done with; the rest
-	 * waits until a socket takes more. */
-	struct wg_packet tun_packets[BATCH];
-	struct udp_message tun_messages[BATCH];
-	struct wg_peer *tun_peers[BATCH];
-	size_t tun_sent, tun_count;
-
-	struct udp_message udp_messages[BATCH]; /* datagrams, on their way to the TUN device */
+	struct udp_message udp_messages[BATCH]; /* datagrams that came in */
 	struct wg_packet udp_packets[BATCH];
 	struct wg_packet outputs[OUTPUT_BATCH]; /* what the engine itself sends */
 	struct udp_message output_messages[OUTPUT_BATCH];
@@ -90,6 +86,8 @@ void interface_io_stop(struct interface *i);
 /* Watches the sockets of i->udp; unwatch before closing them. */
 enum err interface_io_watch(struct interface *i) MUST_CHECK;
 void interface_io_unwatch(struct interface *i);
+/* Sends one datagram that the engine sealed; dropped and counted if that is not possible. */
+void interface_send_packet(struct interface *i, const struct wg_packet *p);
 /* After every call into the engine: sends its output, hands out its events, arms its timer. */
 void interface_settle(struct interface *i, uint64_t now);
 
@@ -97,6 +95,8 @@ void interface_settle(struct interface *i, uint64_t now);
 
 /* Takes one batch from the socket of FAMILY to where it belongs. Returns how many it had. */
 size_t interface_receive(struct interface *i, enum ip_family family, uint64_t now);
+/* Does what a lane asks for. */
+void interface_take_message(struct interface *i, const struct lane_message *m, uint64_t now);
 
 /* ---- interface_network.c: the host around us ---- */
 

@@ -54,6 +54,16 @@ struct wg_device *node_device(struct node *n)
 	return interface_device(n->interface);
 }
 
+void node_lock(struct node *n)
+{
+	interface_lock(n->interface);
+}
+
+void node_unlock(struct node *n)
+{
+	interface_unlock(n->interface);
+}
+
 void node_prove_with(struct node *n, const uint8_t private_key[static WG_KEY_LEN])
 {
 	discovery_prove_with(n->discovery, private_key);
@@ -174,7 +184,9 @@ static void on_reply(void *ctx, const struct rpc_reply *r)
 
 	if (!n->machine)
 		return;
+	node_lock(n);
 	n->machine->reply(n->ctx, r, clock_now());
+	node_unlock(n);
 	n->dirty = true;
 }
 
@@ -306,8 +318,10 @@ static void rebind(struct node *n, uint64_t now)
 {
 	if (n->cfg.port == 0 && interface_rebind(n->interface))
 		log_errno(n, LOG_WARN, "cannot move to another UDP port");
+	node_lock(n);
 	tell_hosts(n, now);
 	n->machine->rebound(n->ctx, now);
+	node_unlock(n);
 }
 
 static void carry_out(struct node *n, const struct mesh_action *a, bool committed, uint64_t now)
@@ -371,6 +385,7 @@ static bool round_once(struct node *n, uint64_t now)
 	struct mesh_action action;
 	bool committed;
 
+	node_lock(n);
 	for (size_t left = n->count; left; left--) {
 		struct item *item = &n->queue[n->head];
 
@@ -380,6 +395,7 @@ static bool round_once(struct node *n, uint64_t now)
 		n->count--;
 	}
 	n->machine->tick(n->ctx, now, clock_wall());
+	node_unlock(n);
 	committed = n->machine->commit(n->ctx) == ERR_OK;
 	while (n->machine->next_action(n->ctx, &action))
 		carry_out(n, &action, committed, now);
@@ -407,9 +423,11 @@ static void on_prepare(uv_prepare_t *p)
 	if (!n->dirty || n->stopping)
 		return;
 	n->dirty = false;
+	node_lock(n);
 	if (interface_port(n->interface) != n->machine->presence(n->ctx)->port)
 		tell_hosts(n, now); /* somebody moved it with wg(8) */
 	look_at_network(n, now);
+	node_unlock(n);
 	for (int i = 0; i < ROUNDS_MAX && round_once(n, now); i++)
 		continue;
 	arm(n, now);

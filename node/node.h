@@ -55,6 +55,10 @@ void node_free(struct node *n);
 /* Addresses of the interface, and the link up; also done by MESH_ADDRESSES. */
 void node_set_addresses(struct node *n, const struct mesh_action *a);
 struct wg_device *node_device(struct node *n);
+/* Between the two the engine may be changed: see interface_lock. The machine is called within, but
+ * for commit, next_action and control. */
+void node_lock(struct node *n);
+void node_unlock(struct node *n);
 /* Registrations shall prove that this is ours: see discovery_prove_with. */
 void node_prove_with(struct node *n, const uint8_t private_key[static WG_KEY_LEN]);
 const struct logger *node_log(struct node *n);

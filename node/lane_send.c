@@ -1,0 +1,346 @@
+/* A lane's way out: from its queue of the TUN device, through a fair queue, sealed, to UDP. */
+#include "node/lane_state.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "linux/entropy.h"
+#include "packet/flow.h"
+#include "wireguard/ip.h"
+
+/* CoDel's numbers of RFC 8289 section 4.2 and 4.3. */
+#define TARGET_NS   (5 * NS_PER_MS)
+#define INTERVAL_NS (100 * NS_PER_MS)
+#define QUANTUM     (16U << 10)
+#define SLOTS       (BIG_SLOTS + SMALL_SLOTS)
+
+/* ---- slots ---- */
+
+static void give(struct sender *s, struct slot *slot)
+{
+	struct slot **list = slot->big ? &s->free_big : &s->free_small;
+
+	slot->next_free = *list;
+	*list = slot;
+}
+
+static struct slot *take(struct slot **list)
+{
+	struct slot *slot = *list;
+
+	*list = slot->next_free;
+	return slot;
+}
+
+enum err lane_send_init(struct lane *l)
+{
+	const struct fair_config cfg = { .max_items = SLOTS - 1,
+		                         .max_bytes = QUEUE_BYTES,
+		                         .quantum = QUANTUM,
+		                         .floor = PACKET_MAX,
+		                         .target_ns = TARGET_NS,
+		                         .interval_ns = INTERVAL_NS };
+	struct sender *s = &l->sender;
+	uint8_t *p;
+
+	/* Pages that are never touched cost nothing. */
+	s->storage = malloc((size_t)BIG_SLOTS * BIG_SIZE + (size_t)SMALL_SLOTS * SMALL_MAX);
+	s->out = malloc(SEND_BYTES);
+	if (!s->storage || !s->out)
+		return ERR_NOMEM;
+	fair_init(&s->queue, &cfg);
+	s->hash_seed = rng_u32(&linux_rng);
+	p = s->storage;
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *slot = &s->slots[SLOTS - 1 - i];
+
+		slot->big = i >= SMALL_SLOTS;
+		slot->buf = p;
+		p += slot->big ? BIG_SIZE : SMALL_MAX;
+		give(s, slot);
+	}
+	return ERR_OK;
+}
+
+void lane_send_fini(struct lane *l)
+{
+	free(l->sender.storage);
+	free(l->sender.out);
+}
+
+/* ---- from TUN into the queue ---- */
+
+static void enqueue(struct lane *l, struct slot *slot, uint64_t now)
+{
+	struct sender *s = &l->sender;
+	struct fair_item *out;
+
+	slot->item.bytes = slot->len;
+	slot->item.hash = packet_flow_hash(slot->buf, slot->len, s->hash_seed);
+	slot->item.ecn = packet_is_ecn_capable(slot->buf, slot->len);
+	out = fair_push(&s->queue, &slot->item, now);
+	if (!out)
+		return;
+	give(s, CONTAINER_OF(out, struct slot, item));
+	lane_count(&l->counters.queue_dropped, 1);
+}
+
+/* SLOT is a big one that was just read to. */
+static void keep(struct lane *l, struct slot *slot, uint64_t now)
+{
+	struct sender *s = &l->sender;
+	struct slot *small = slot->len <= SMALL_MAX - 16 && s->free_small ? take(&s->free_small) : NULL;
+
+	if (!small) {
+		enqueue(l, slot, now);
+		return;
+	}
+	memcpy(small->buf, slot->buf, slot->len);
+	small->len = slot->len;
+	small->offload = slot->offload;
+	give(s, slot);
+	enqueue(l, small, now);
+}
+
+static void device_gone(struct lane *l)
+{
+	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, l->tun_fd, NULL);
+	if (lane_message(l, LANE_GONE, NULL, 0))
+		lane_tell_owner(l);
+}
+
+/* There is always a big slot to read to: the queue gives one back before it takes the last. */
+static struct slot *slot_to_read(struct lane *l)
+{
+	struct sender *s = &l->sender;
+	struct fair_item *out;
+
+	while (!s->free_big && (out = fair_evict(&s->queue)) != NULL) {
+		give(s, CONTAINER_OF(out, struct slot, item));
+		lane_count(&l->counters.queue_dropped, 1);
+	}
+	return s->free_big ? take(&s->free_big) : NULL;
+}
+
+static void fill(struct lane *l, uint64_t now)
+{
+	const struct tun *tun = l->all->cfg.tun;
+	uint32_t bytes = 0, reads = 0;
+
+	while (reads < READS && bytes < READ_BYTES) {
+		struct slot *slot = slot_to_read(l);
+		int len;
+
+		if (!slot)
+			break;
+		len = tun_queue_read(tun, l->tun_fd, slot->buf, PACKET_MAX, &slot->offload);
+		if (len <= 0)
+			give(&l->sender, slot);
+		if (len == ERR_INVALID)
+			continue;
+		if (len <= 0) {
+			l->ready &= ~(unsigned)READY_TUN;
+			if (len == ERR_NOT_FOUND)
+				device_gone(l);
+			break;
+		}
+		slot->len = (uint32_t)len;
+		bytes += slot->len;
+		reads++;
+		keep(l, slot, now);
+	}
+	lane_count(&l->counters.tun_rx, reads);
+}
+
+/* ---- to UDP ---- */
+
+static void account(struct lane *l, size_t done)
+{
+	struct sender *s = &l->sender;
+
+	for (size_t i = s->sent; i < s->sent + done; i++) {
+		const struct udp_train *t = &s->trains[i];
+		uint64_t datagrams = t->segment ? (t->len + t->segment - 1) / t->segment : 1;
+
+		lane_count(t->failed ? &l->counters.udp_tx_errors : &l->counters.udp_tx, datagrams);
+		if (!t->source_failed)
+			continue;
+		lane_count(&l->counters.source_retries, 1);
+		if (s->peers[i])
+			wg_lane_no_source(&l->wg, s->peers[i]);
+	}
+	s->sent += done;
+}
+
+static void wait_for_socket(struct lane *l)
+{
+	struct sender *s = &l->sender;
+	bool v4 = s->trains[s->sent].remote.ip.family == IP_V4;
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLONESHOT,
+		                     .data.u32 = v4 ? READY_V4 : READY_V6 };
+
+	l->blocked = true;
+	epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, udp_fd(l->udp, v4 ? IP_V4 : IP_V6), &event);
+}
+
+static void unblock(struct lane *l)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		int fd = udp_fd(l->udp, v6 ? IP_V6 : IP_V4);
+
+		event.data.u32 = v6 ? READY_V6 : READY_V4;
+		if (fd >= 0)
+			epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+	}
+}
+
+/* True when all is sent. */
+static bool flush(struct lane *l)
+{
+	struct sender *s = &l->sender;
+
+	if (s->sent < s->count && !l->blocked)
+		account(l, udp_send_trains(l->udp, s->trains + s->sent, s->count - s->sent));
+	if (s->sent < s->count) {
+		/* Peers may be removed before it goes on. */
+		memset(s->peers, 0, sizeof(s->peers));
+		if (!l->blocked)
+			wait_for_socket(l);
+		return false;
+	}
+	s->sent = s->count = 0;
+	s->out_len = 0;
+	return true;
+}
+
+void lane_send_forget(struct lane *l)
+{
+	struct sender *s = &l->sender;
+
+	lane_count(&l->counters.udp_tx_errors, s->count - s->sent);
+	s->sent = s->count = 0;
+	s->out_len = 0;
+	l->blocked = false;
+}
+
+/* Whether a datagram of LEN bytes may ride on T, which ends at the end of what is sealed. */
+static bool fits(const struct udp_train *t, uint32_t len, uint8_t tos)
+{
+	return len <= t->segment && t->len % t->segment == 0 && t->len + len <= TRAIN_MAX &&
+	       t->len / t->segment < TRAIN_SEGMENTS && t->tos == tos;
+}
+
+/* LEN bytes for the peer of T were just sealed at the end of OUT. */
+static void append(struct sender *s, const struct wg_train *t, uint32_t len, uint8_t tos)
+{
+	const struct wg_path *path = wg_train_path(t);
+	struct udp_train *last = s->count ? &s->trains[s->count - 1] : NULL;
+
+	if (last && s->peers[s->count - 1] == t->peer && fits(last, len, tos)) {
+		last->len += len;
+	} else {
+		s->peers[s->count] = t->peer;
+		s->trains[s->count++] = (struct udp_train){ .p = s->out + s->out_len,
+			                                    .len = len,
+			                                    .segment = (uint16_t)len,
+			                                    .remote = path->remote,
+			                                    .local = path->local,
+			                                    .ifindex = path->ifindex,
+			                                    .tos = tos };
+	}
+	s->out_len += len;
+}
+
+/* Room for one more datagram, whatever it takes. */
+static bool make_room(struct lane *l, uint32_t len)
+{
+	struct sender *s = &l->sender;
+	bool full = s->count == SEND_TRAINS ||
+	            s->out_len + WG_HEADROOM + len + WG_TAILROOM > SEND_BYTES;
+
+	return !full || flush(l);
+}
+
+/* The owner stages packets until there is a session. */
+static void hand_to_owner(struct lane *l)
+{
+	uint8_t *p;
+	uint32_t len;
+
+	while (segment_next(&l->sender.segmenter, &p, &len))
+		(void)lane_message(l, LANE_PACKET, p, len);
+	lane_tell_owner(l);
+}
+
+static void seal(struct lane *l, struct slot *slot, uint64_t now)
+{
+	struct sender *s = &l->sender;
+	struct wg_peer *peer = wg_lane_route(&l->wg, slot->buf, slot->len);
+	struct wg_train t;
+	uint8_t *p, tos;
+	uint32_t len;
+
+	if (!peer)
+		return;
+	if (segment_start(&s->segmenter, slot->buf, slot->len, &slot->offload)) {
+		lane_count(&l->wg.verdicts[WG_DROP_MALFORMED], 1);
+		return;
+	}
+	tos = wg_ip_ecn(slot->buf);
+	if (!wg_train_begin(&t, &l->wg, peer, segment_count(&s->segmenter), now)) {
+		hand_to_owner(l);
+		return;
+	}
+	while (segment_next(&s->segmenter, &p, &len)) {
+		if (!make_room(l, len)) {
+			lane_count(&l->counters.udp_tx_errors, 1);
+			continue;
+		}
+		append(s, &t, wg_train_seal(&t, s->out + s->out_len, p, len), tos);
+	}
+	wg_train_end(&t, &l->wg, now);
+}
+
+/* Whether another super-packet of the usual kind fits. */
+static bool has_room(const struct sender *s)
+{
+	return s->count < SEND_TRAINS - 2 && s->out_len < SEND_BYTES - (PACKET_MAX + 4096);
+}
+
+static void drain(struct lane *l, uint64_t now)
+{
+	struct sender *s = &l->sender;
+	enum fair_verdict verdict;
+	struct fair_item *item;
+
+	while (has_room(s) && (item = fair_pop(&s->queue, now, &verdict)) != NULL) {
+		struct slot *slot = CONTAINER_OF(item, struct slot, item);
+
+		if (verdict == FAIR_MARK) {
+			packet_mark_ce(slot->buf, slot->len);
+			lane_count(&l->counters.queue_marked, 1);
+		}
+		if (verdict == FAIR_DROP)
+			lane_count(&l->counters.queue_dropped, 1);
+		else
+			seal(l, slot, now);
+		give(s, slot);
+	}
+}
+
+bool lane_send(struct lane *l, uint64_t now)
+{
+	struct sender *s = &l->sender;
+	bool waited = s->sent < s->count;
+
+	if (l->ready & READY_TUN)
+		fill(l, now);
+	if (waited && !l->blocked)
+		unblock(l);
+	if (!flush(l))
+		return false;
+	drain(l, now);
+	return flush(l) && !fair_is_empty(&s->queue);
+}
