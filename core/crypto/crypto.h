@@ -69,22 +69,31 @@ void aead_seal(struct aead *a, uint64_t counter, uint8_t *p, size_t len, struct 
 enum err aead_open(struct aead *a, uint64_t counter, uint8_t *p, size_t len,
                    struct span ad) MUST_CHECK;
 
-/* One message for aead_seal_many and aead_open_many. The nonce is as above; no associated data. */
+/* One message for aead_seal_many and aead_open_many. Nonce: 4 zero bytes, then COUNTER little endian
+ * (WireGuard 5.4.6). No additional data. Everything is the caller's. */
 struct aead_op {
-	const uint8_t *key;   /* AEAD_KEY_LEN bytes */
+	const uint8_t *key; /* AEAD_KEY_LEN bytes */
 	uint64_t counter;
-	const uint8_t *in;    /* seal: LEN bytes of plain text; open: LEN bytes and the tag behind them */
-	uint8_t *out;         /* IN itself, or no overlap with it. seal: room for LEN + AEAD_TAG_LEN;
-	                       * open: LEN */
-	uint32_t len;         /* of the plain text */
-	bool ok;              /* set by aead_open_many: it is authentic. If not, OUT is of no use */
+	const uint8_t *in; /* seal: LEN bytes of plain text; open: LEN bytes and the tag behind them */
+	uint8_t *out;      /* IN itself, or no overlap with it. seal: LEN + AEAD_TAG_LEN; open: LEN */
+	uint32_t len;      /* of the plain text; at most INT32_MAX */
+	bool ok;           /* set by aead_open_many: authentic. If not, OUT holds zeros */
 };
-/* Seals or opens N messages, in order: an op may reuse memory that the ones before it only read.
- * Any thread. */
+/* ChaCha20-Poly1305 (RFC 8439) by the batch, in order: an operation may write where the one before
+ * it has read. On any thread; each has machinery of its own, made at its first call and freed with
+ * it. No key stays behind in it after the call. */
 void aead_seal_many(struct aead_op *ops, size_t n);
 void aead_open_many(struct aead_op *ops, size_t n);
+/* Whose code does the two above: "ipsec-mb/avx512", "ipsec-mb/avx2" or "openssl". Chosen once in a
+ * process, at the first use of any of these four, from what the processor has and what passes a
+ * test; that may load a library, so a process that confines itself asks before it does. The
+ * variable WARREN_AEAD in the environment names one ("ipsec-mb" is either of its kinds). */
+const char *aead_provider(void);
+/* What is worth logging about the choice: a provider that was asked for and is not there, or one
+ * that failed its test. "" when there is nothing. */
+const char *aead_provider_note(void);
 
-/* The same, for one message with a key used once (handshakes). */
+/* In place as above, for one message with a key used once (handshakes). */
 void aead_seal_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,
                     size_t len, struct span ad);
 enum err aead_open_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,

@@ -365,24 +365,6 @@ enum err aead_open_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter
 	return e;
 }
 
-void aead_seal_many(struct aead_op *ops, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (ops[i].in != ops[i].out)
-			memcpy(ops[i].out, ops[i].in, ops[i].len);
-		aead_seal_once(ops[i].key, ops[i].counter, ops[i].out, ops[i].len, span_of(NULL, 0));
-	}
-}
-
-void aead_open_many(struct aead_op *ops, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		INVARIANT(ops[i].in == ops[i].out);
-		ops[i].ok = aead_open_once(ops[i].key, ops[i].counter, ops[i].out,
-		                           ops[i].len + AEAD_TAG_LEN, span_of(NULL, 0)) == ERR_OK;
-	}
-}
-
 /* ---- XChaCha20-Poly1305 ----
  *
  * HChaCha20 (draft-irtf-cfrg-xchacha-03 section 2.2) is the ChaCha20 block function without its
