@@ -72,7 +72,7 @@ static uint8_t *next_packet(struct reader *r, struct naive_spec *flows, uint32_t
 	p = copy_of(built, *len);
 	s->seq += s->payload;
 	s->id++;
-	if ((what & 0x60) == 0x60)
+	if (*len && (what & 0x60) == 0x60)
 		p[read_u8(r) % *len] ^= read_u8(r);
 	return p;
 }

@@ -84,7 +84,7 @@ static void pseudo_headers(void **state)
 	(void)state;
 	memset(p + 12, 0xff, 8);
 	assert_int_equal(packet_fold(packet_pseudo_sum(p, 17, 0)), naive_fold(0xffff + 17));
-	memcpy(p + 12, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
+	store_be64(p + 12, 0x0102030405060708);
 	assert_int_equal(packet_pseudo_sum(p, 6, 0x12345),
 			 0x0102 + 0x0304 + 0x0506 + 0x0708 + 6 + 0x2345 + 1);
 	memset(p, 0, sizeof(p));

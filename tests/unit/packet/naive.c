@@ -121,8 +121,9 @@ static uint32_t build_ip(uint8_t *p, const struct naive_spec *s, uint8_t protoco
 		p[1] = (uint8_t)(s->tos << 4);
 		p[6] = s->ip_options ? 60 : protocol; /* destination options */
 		p[7] = s->ttl;
-		memcpy(p + 8, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 16);
-		memcpy(p + 24, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2", 16);
+		p[8] = p[24] = 0xfd; /* fd00::1 to fd00::2 */
+		p[23] = 1;
+		p[39] = 2;
 		if (s->ip_options) {
 			p[40] = protocol;
 			p[41] = (uint8_t)(s->ip_options / 8 - 1);
@@ -135,7 +136,8 @@ static uint32_t build_ip(uint8_t *p, const struct naive_spec *s, uint8_t protoco
 	store_be16(p + 6, s->may_fragment ? 0 : 0x4000);
 	p[8] = s->ttl;
 	p[9] = protocol;
-	memcpy(p + 12, "\x0a\0\0\1\x0a\0\0\2", 8);
+	store_be32(p + 12, 0x0a000001);
+	store_be32(p + 16, 0x0a000002);
 	memset(p + 20, 1, s->ip_options); /* no operation */
 	return header;
 }
@@ -352,7 +354,7 @@ bool naive_coalesces(struct coalescer *c, uint8_t *const *packets, const uint32_
 
 	coalesce_reset(c, udp);
 	for (size_t i = 0; i < n; i++) {
-		before[i] = malloc(lens[i] ? lens[i] : 1);
+		before[i] = calloc(1, lens[i] + 1);
 		if (!before[i])
 			abort();
 		memcpy(before[i], packets[i], lens[i]);
