@@ -61,7 +61,10 @@ void wg_take_note(struct wg_device *d, const struct wg_note *note, uint64_t now)
 		wg_handshake_request(p, REQUEST_NEW);
 	if (note->no_source && ip_eq(&note->path.local, &p->path.local))
 		wg_peer_drop_source(p);
-	wg_timers_watch(p);
+	if (note->waits && note->received)
+		wg_timers_watch_reply(p, now);
+	else if (note->waits)
+		wg_timers_watch_answer(p, now);
 }
 
 /* ---- sending ---- */
@@ -130,13 +133,16 @@ const struct wg_path *wg_train_path(const struct wg_train *t)
 
 void wg_train_end(struct wg_train *t, struct wg_lane *l, uint64_t now)
 {
-	bool tell;
+	struct wg_note *note = NULL;
+	bool waits;
 
 	if (!t->sealed)
 		return;
-	tell = traffic_sent(&t->peer->traffic, t->bytes, t->data, now);
-	if (tell || wg_keypair_is_stale_to_send(t->keypair, now))
-		(void)write_note(l, t->keypair);
+	waits = traffic_sent(&t->peer->traffic, t->bytes, t->data, now);
+	if (waits || wg_keypair_is_stale_to_send(t->keypair, now))
+		note = write_note(l, t->keypair);
+	if (note)
+		note->waits = waits;
 	count(l, WG_SEND, t->sealed);
 }
 
@@ -249,17 +255,18 @@ static uint64_t accept_run(struct opening *o, size_t a, size_t b, bool *data)
 }
 
 static void note_received(struct opening *o, const struct keypair *k, const struct wg_path *path,
-                          bool tell)
+                          bool waits)
 {
 	struct wg_peer *p = k->entry.peer;
-	struct wg_note *note;
+	bool tell = waits || k == p->next || !wg_path_eq(&p->path, path) ||
+	            (!p->rekeying && p->current &&
+	             wg_keypair_is_stale_to_receive(p->current, o->now));
+	struct wg_note *note = tell ? write_note(o->lane, k) : NULL;
 
-	tell |= k == p->next || !wg_path_eq(&p->path, path) ||
-	        (!p->rekeying && p->current && wg_keypair_is_stale_to_receive(p->current, o->now));
-	note = tell ? write_note(o->lane, k) : NULL;
 	if (!note)
 		return;
 	note->received = true;
+	note->waits = waits;
 	note->path = *path;
 }
 

@@ -22,7 +22,8 @@
 /* Something about the peer of one of our sessions. */
 struct wg_note {
 	uint32_t index; /* of the session; the peer may be gone when the owner reads it */
-	bool received;  /* an authenticated packet came in by PATH */
+	bool received;  /* an authenticated packet came in by PATH; otherwise: some went out */
+	bool waits;     /* a wait of traffic.h began that nobody watches */
 	bool no_source; /* the host could not send from PATH's local address */
 	struct wg_path path;
 };

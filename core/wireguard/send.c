@@ -37,7 +37,7 @@ uint32_t wg_seal_message(struct wg_peer *p, uint8_t *msg, size_t cap, uint32_t l
 void wg_sent_message(struct wg_peer *p, uint32_t len, uint64_t now)
 {
 	if (traffic_sent(&p->traffic, len, len > TRANSPORT_MIN_LEN, now))
-		wg_timers_watch(p);
+		wg_timers_watch_answer(p, now);
 	if (wg_keypair_is_stale_to_send(p->current, now))
 		wg_handshake_request(p, REQUEST_NEW);
 }

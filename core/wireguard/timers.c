@@ -32,29 +32,27 @@ static uint64_t keepalive_at(uint64_t since)
 	return time_add(since, KEEPALIVE_TIMEOUT_NS);
 }
 
-void wg_timers_watch(struct wg_peer *p)
+void wg_timers_watch_answer(struct wg_peer *p, uint64_t now)
 {
-	uint64_t answer = traffic_wait_watch(&p->traffic.answer);
-	uint64_t reply = traffic_wait_watch(&p->traffic.reply);
+	set(p, &p->timers.new_handshake,
+	    new_handshake_at(p, traffic_wait_watch(&p->traffic.answer, now)));
+}
 
-	if (answer == TIME_NEVER)
-		answer = traffic_wait_unwatch(&p->traffic.answer);
-	if (reply == TIME_NEVER)
-		reply = traffic_wait_unwatch(&p->traffic.reply);
-	set(p, &p->timers.new_handshake, new_handshake_at(p, answer));
-	set(p, &p->timers.keepalive, keepalive_at(reply));
+void wg_timers_watch_reply(struct wg_peer *p, uint64_t now)
+{
+	set(p, &p->timers.keepalive, keepalive_at(traffic_wait_watch(&p->traffic.reply, now)));
 }
 
 void wg_timers_data_sent(struct wg_peer *p, uint64_t now)
 {
 	if (traffic_wait_begin(&p->traffic.answer, now))
-		wg_timers_watch(p);
+		wg_timers_watch_answer(p, now);
 }
 
 void wg_timers_data_received(struct wg_peer *p, uint64_t now)
 {
 	if (traffic_wait_begin(&p->traffic.reply, now))
-		wg_timers_watch(p);
+		wg_timers_watch_reply(p, now);
 }
 
 void wg_timers_any_sent(struct wg_peer *p, uint64_t now)

@@ -23,8 +23,10 @@ void wg_timers_init(struct wg_peer *p);
 
 void wg_timers_data_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_data_received(struct wg_peer *p, uint64_t now);
-/* The packet path began to wait for something (traffic.h): see to the timers. */
-void wg_timers_watch(struct wg_peer *p);
+/* The packet path began to wait for an answer to data, or for something to go out in reply
+ * (traffic.h), and nobody watches. */
+void wg_timers_watch_answer(struct wg_peer *p, uint64_t now);
+void wg_timers_watch_reply(struct wg_peer *p, uint64_t now);
 /* Any authenticated packet: data, keepalive or handshake. */
 void wg_timers_any_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_any_received(struct wg_peer *p, uint64_t now);

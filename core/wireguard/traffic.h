@@ -63,11 +63,15 @@ static inline void traffic_wait_end(struct traffic_wait *w)
 		traffic_set(&w->since_ns, TIME_NEVER);
 }
 
-/* For the owner: watches from now on. Returns since when there is something to wait for. */
-static inline uint64_t traffic_wait_watch(struct traffic_wait *w)
+/* For the owner: watches from now on. Returns since when, NOW when the wait is over already: while
+ * packets go to and fro, the next one begins at once. */
+static inline uint64_t traffic_wait_watch(struct traffic_wait *w, uint64_t now)
 {
+	uint64_t since;
+
 	atomic_store(&w->watched, true);
-	return atomic_load(&w->since_ns);
+	since = atomic_load(&w->since_ns);
+	return since == TIME_NEVER ? now : since;
 }
 
 /* For the owner: watches no longer, unless a wait has begun meanwhile; that is returned. */
