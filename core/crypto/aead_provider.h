@@ -1,5 +1,5 @@
-/* What stands behind aead_seal_many: the providers, how one is chosen, and the test that each has to
- * pass first. Native only, and for this folder and its tests. */
+/* What stands behind aead_seal_many: the providers, how one is chosen, and the test that each has
+ * to pass first. Native only, and for this folder and its tests. */
 #ifndef CRYPTO_AEAD_PROVIDER_H
 #define CRYPTO_AEAD_PROVIDER_H
 
@@ -43,16 +43,21 @@ const struct aead_provider *aead_choose(const struct aead_candidate *list, size_
 /* Whether P answers as it must: known answers, in place and not, and forgeries. */
 bool aead_self_test(const struct aead_provider *p);
 
-/* Compare secrets in time that does not depend on them; inlined, because the calls around them are
+/* Compare in time that does not depend on the bytes; inlined, because the calls around them are
  * counted in nanoseconds. */
+static inline uint64_t aead_difference_16(const uint8_t *a, const uint8_t *b)
+{
+	return (load_le64(a) ^ load_le64(b)) | (load_le64(a + 8) ^ load_le64(b + 8));
+}
+
 static inline bool aead_same_16(const uint8_t *a, const uint8_t *b)
 {
-	return ((load_le64(a) ^ load_le64(b)) | (load_le64(a + 8) ^ load_le64(b + 8))) == 0;
+	return aead_difference_16(a, b) == 0;
 }
 
 static inline bool aead_same_32(const uint8_t *a, const uint8_t *b)
 {
-	return aead_same_16(a, b) & aead_same_16(a + 16, b + 16);
+	return (aead_difference_16(a, b) | aead_difference_16(a + 16, b + 16)) == 0;
 }
 
 #endif

@@ -69,8 +69,8 @@ void aead_seal(struct aead *a, uint64_t counter, uint8_t *p, size_t len, struct 
 enum err aead_open(struct aead *a, uint64_t counter, uint8_t *p, size_t len,
                    struct span ad) MUST_CHECK;
 
-/* One message for aead_seal_many and aead_open_many. Nonce: 4 zero bytes, then COUNTER little endian
- * (WireGuard 5.4.6). No additional data. Everything is the caller's. */
+/* One message for aead_seal_many and aead_open_many. Nonce: 4 zero bytes, then COUNTER little
+ * endian (WireGuard 5.4.6). No additional data. Everything is the caller's. */
 struct aead_op {
 	const uint8_t *key; /* AEAD_KEY_LEN bytes */
 	uint64_t counter;
