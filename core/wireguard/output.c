@@ -47,10 +47,11 @@ static void finish(struct wg_packet *pkt, struct wg_peer *p, uint32_t len, uint8
 static bool emit_cookie(struct wg_device *d, struct wg_packet *pkt)
 {
 	struct cookie_queue *q = &d->cookies;
-	const struct queued_cookie *c = &q->slot[q->head];
+	const struct queued_cookie *c;
 
 	if (!q->count)
 		return false;
+	c = &q->slot[q->head];
 	INVARIANT(pkt->cap >= COOKIE_MESSAGE_LEN);
 	memcpy(pkt->buf, c->msg, COOKIE_MESSAGE_LEN);
 	finish(pkt, NULL, COOKIE_MESSAGE_LEN, HANDSHAKE_TOS);
