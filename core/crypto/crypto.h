@@ -55,20 +55,6 @@ void ed25519_sign(uint8_t sig[static ED25519_SIG_LEN], const uint8_t seed[static
 enum err ed25519_verify(const uint8_t pub[static ED25519_PUBLIC_LEN], struct span msg,
                         const uint8_t sig[static ED25519_SIG_LEN]) MUST_CHECK;
 
-/* A ChaCha20-Poly1305 key (RFC 8439) made ready for many messages. Not for concurrent use. */
-struct aead;
-/* NULL when out of memory. The key is copied. */
-struct aead *aead_new(const uint8_t key[static AEAD_KEY_LEN]);
-/* Wipes; NULL is allowed. */
-void aead_free(struct aead *a);
-/* Nonce: 4 zero bytes, then COUNTER little endian (WireGuard 5.4.6, Noise 5.1). Seals LEN bytes at
- * P in place and writes the tag behind them: P needs LEN + AEAD_TAG_LEN bytes. */
-void aead_seal(struct aead *a, uint64_t counter, uint8_t *p, size_t len, struct span ad);
-/* Opens LEN bytes (tag included) at P in place. ERR_AUTH and unspecified contents at P on failure.
- * The plain text is LEN - AEAD_TAG_LEN bytes. */
-enum err aead_open(struct aead *a, uint64_t counter, uint8_t *p, size_t len,
-                   struct span ad) MUST_CHECK;
-
 /* One message for aead_seal_many and aead_open_many. Nonce: 4 zero bytes, then COUNTER little
  * endian (WireGuard 5.4.6). No additional data. Everything is the caller's. */
 struct aead_op {
@@ -93,9 +79,12 @@ const char *aead_provider(void);
  * that failed its test. "" when there is nothing. */
 const char *aead_provider_note(void);
 
-/* In place as above, for one message with a key used once (handshakes). */
+/* For one message with a key used once (handshakes); the nonce is as above, AD additional data.
+ * Seals LEN bytes at P in place and writes the tag behind them: P needs LEN + AEAD_TAG_LEN bytes. */
 void aead_seal_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,
                     size_t len, struct span ad);
+/* Opens LEN bytes (tag included) at P in place. ERR_AUTH and unspecified contents at P on failure.
+ * The plain text is LEN - AEAD_TAG_LEN bytes. */
 enum err aead_open_once(const uint8_t key[static AEAD_KEY_LEN], uint64_t counter, uint8_t *p,
                         size_t len, struct span ad) MUST_CHECK;
 
