@@ -2,12 +2,15 @@
 
 #define SWEEP_NS      NS_PER_S
 #define SEEN_SAVE_S   300            /* how stale last_seen on disk may be */
-#define CALL_BATCH    64             /* after a restart: agents called per CALL_EVERY_NS */
-#define CALL_EVERY_NS (20 * NS_PER_MS)
+#define SWEEP_SLICE   1024           /* peers that are looked at in one turn */
+#define SWEEP_NEXT_NS (50 * NS_PER_MS)
+#define SAVES_MAX     64             /* of LAST_SEEN, in one turn */
+#define CALLS_MAX     128            /* after a restart: agents called that have not answered */
+#define CALL_WAIT_NS  (200 * NS_PER_MS) /* and until others are called in their place */
 #define CALL_LATE_S   900            /* whoever was silent for longer has lost its mapping */
 #define TRIAL_NS      (6 * NS_PER_S)
 #define GRACE_NS      (3600 * NS_PER_S) /* for agents to come back after a start of ours */
-#define SILENT_NS     (2 * NS_PER_S) /* sending without hearing anything: has our address changed? */
+#define SILENT_NS     (2 * NS_PER_S) /* sending without hearing: has our address changed? */
 
 void colony_log(struct colony *c, enum log_level level, const char *msg, const char *agent_id)
 {
@@ -112,10 +115,26 @@ struct colony_peer *colony_peer_of(struct wg_peer *wg)
 
 struct colony_peer *colony_peer_of_row(struct colony *c, const struct allocation *row)
 {
-	for (size_t i = 0; i < c->peer_count; i++)
-		if (c->peers[i]->row == row)
-			return c->peers[i];
-	return NULL;
+	struct colony_peer *p = colony_peer_of(wg_peer_find(c->cfg.device, row->public_key));
+
+	return p && p->row == row ? p : NULL;
+}
+
+void colony_peer_queue(struct colony *c, struct colony_peer *p, enum line line)
+{
+	if (p->line != LINE_NONE) {
+		*(p->prev ? &p->prev->next : &c->lines[p->line].first) = p->next;
+		*(p->next ? &p->next->prev : &c->lines[p->line].last) = p->prev;
+		c->lines[p->line].count--;
+	}
+	p->line = line;
+	p->prev = p->next = NULL;
+	if (line == LINE_NONE)
+		return;
+	p->prev = c->lines[line].last;
+	*(p->prev ? &p->prev->next : &c->lines[line].first) = p;
+	c->lines[line].last = p;
+	c->lines[line].count++;
 }
 
 static enum err grow_peers(struct colony *c)
@@ -160,21 +179,18 @@ struct colony_peer *colony_peer_add(struct colony *c, const uint8_t key[static W
 	p->trial_ns = TIME_NEVER;
 	wg_peer_set_psk(wg, c->psk);
 	wg_peer_set_user(wg, p);
+	p->at = c->peer_count;
 	c->peers[c->peer_count++] = p;
-	c->provisional_count++;
+	colony_peer_queue(c, p, LINE_STRANGERS);
 	c->sweep_ns = time_min(c->sweep_ns, now + SWEEP_NS);
 	return p;
 }
 
 void colony_peer_drop(struct colony *c, struct colony_peer *p)
 {
-	for (size_t i = 0; i < c->peer_count; i++) {
-		if (c->peers[i] == p) {
-			c->peers[i] = c->peers[--c->peer_count];
-			break;
-		}
-	}
-	c->provisional_count -= p->provisional;
+	c->peers[p->at] = c->peers[--c->peer_count];
+	c->peers[p->at]->at = p->at;
+	colony_peer_queue(c, p, LINE_NONE);
 	outbox_drop(&c->out, MESH_SEND_INNER, p->wg);
 	wg_peer_remove(c->cfg.device, p->wg);
 	wipe(p, sizeof(*p));
@@ -224,12 +240,12 @@ static void restore_peer(struct colony *c, struct allocation *row, uint64_t now,
 	}
 	p->row = row;
 	p->provisional = false;
-	c->provisional_count--;
+	colony_peer_queue(c, p, LINE_NONE);
 	wg_peer_set_psk(p->wg, row->psk);
 	if (colony_allow(c, p))
 		colony_log(c, LOG_ERROR, "no memory for an agent's addresses", row->agent_id);
 	if (row->endpoint.ip.family != IP_NONE && now_s < row->last_seen_s + CALL_LATE_S)
-		p->trial_ns = 0; /* to be called */
+		colony_peer_queue(c, p, LINE_TO_CALL);
 }
 
 void colony_start(struct colony *c, uint64_t now, struct wall_time wall)
@@ -243,27 +259,23 @@ void colony_start(struct colony *c, uint64_t now, struct wall_time wall)
 }
 
 /* After a restart the agents do not know that their sessions are gone, and would find out only
- * by their own timers. Their NATs still let us in, so we speak first. */
+ * by their own timers. Their NATs still let us in, so we speak first. A call costs us as much as an
+ * answer does: those that have not answered are few at any time, so that answers never queue behind
+ * calls, and whoever is not there any more holds up the others for a moment only. */
 static void call_agents(struct colony *c, uint64_t now)
 {
-	size_t called = 0;
+	struct colony_peer *p;
 
-	/* No cursor: peers that leave in between change the order. */
-	c->call_ns = TIME_NEVER;
-	for (size_t i = 0; i < c->peer_count; i++) {
-		struct colony_peer *p = c->peers[i];
-
-		if (p->trial_ns != 0)
-			continue;
-		if (called == CALL_BATCH) {
-			c->call_ns = now + CALL_EVERY_NS;
-			break;
-		}
+	while ((p = c->lines[LINE_CALLED].first) && now >= p->trial_ns - TRIAL_NS + CALL_WAIT_NS)
+		colony_peer_queue(c, p, LINE_NONE); /* it may still answer */
+	while ((p = c->lines[LINE_TO_CALL].first) && c->lines[LINE_CALLED].count < CALLS_MAX) {
+		colony_peer_queue(c, p, LINE_CALLED);
 		p->trial_ns = now + TRIAL_NS;
 		wg_peer_set_endpoint(p->wg, &p->row->endpoint);
 		wg_peer_initiate(p->wg, true, now);
-		called++;
 	}
+	p = c->lines[LINE_CALLED].first;
+	c->call_ns = p ? p->trial_ns - TRIAL_NS + CALL_WAIT_NS : TIME_NEVER;
 }
 
 /* ---- what happens ---- */
@@ -278,20 +290,29 @@ static void seen(struct colony *c, struct colony_peer *p, const struct wg_path *
 	if (moved)
 		row->endpoint = path->remote;
 	row->status = ALLOCATION_ACTIVE;
-	if (save || moved || woke || wall.s >= row->last_seen_s + SEEN_SAVE_S) {
+	/* Thousands that came at once are not written at once ever after. */
+	if (wall.s >= row->last_seen_s + SEEN_SAVE_S && c->saves_left) {
+		c->saves_left--;
+		save = true;
+	}
+	if (save || moved || woke) {
 		row->last_seen_s = wall.s;
 		(void)!colony_save(c, row); /* said there; the agent works all the same */
 	}
 }
 
 static void session_began(struct colony *c, struct colony_peer *p, const struct wg_event *e,
-                          struct wall_time wall)
+                          uint64_t now, struct wall_time wall)
 {
 	char fields[160];
 	struct text t = TEXT_IN(fields);
 
 	p->proven = true;
 	p->trial_ns = TIME_NEVER;
+	if (p->line == LINE_TO_CALL || p->line == LINE_CALLED) {
+		colony_peer_queue(c, p, LINE_NONE);
+		c->call_ns = now; /* the next one's turn */
+	}
 	colony_punch_arrived(c, &e->path.remote);
 	if (p->provisional || !p->row)
 		return;
@@ -314,7 +335,7 @@ void colony_event(struct colony *c, const struct wg_event *e, uint64_t now, stru
 		break;
 	case WG_EVENT_SESSION:
 		if (p)
-			session_began(c, p, e, wall);
+			session_began(c, p, e, now, wall);
 		break;
 	case WG_EVENT_ROAMED:
 		if (p && p->row && !p->provisional)
@@ -370,9 +391,7 @@ static void release(struct colony *c, struct allocation *row, struct wall_time w
 
 	if (p)
 		colony_peer_drop(c, p);
-	row->status = ALLOCATION_RELEASED;
-	row->released_at_s = wall.s;
-	wipe(row->psk, sizeof(row->psk));
+	pool_release(&c->pool, row, wall.s);
 }
 
 static void sweep_rows(struct colony *c, uint64_t now, struct wall_time wall)
@@ -396,10 +415,11 @@ static void sweep_rows(struct colony *c, uint64_t now, struct wall_time wall)
 }
 
 /* Datagrams to where it was would keep a stale entry alive in its NAT, or make one. */
-static void forget_endpoint(struct colony_peer *p, uint64_t now)
+static void forget_endpoint(struct colony *c, struct colony_peer *p, uint64_t now)
 {
 	static const struct endpoint nowhere;
 
+	colony_peer_queue(c, p, LINE_NONE);
 	p->online = false;
 	p->trial_ns = TIME_NEVER;
 	wg_peer_set_endpoint(p->wg, &nowhere);
@@ -423,11 +443,38 @@ static bool peer_stays(struct colony *c, struct colony_peer *p, uint64_t now,
 		seen(c, p, &info.path, false, wall);
 	} else if (p->online) {
 		colony_log(c, LOG_INFO, "agent is offline", p->row->agent_id);
-		forget_endpoint(p, now);
-	} else if (p->trial_ns && now >= p->trial_ns && !alive) {
-		forget_endpoint(p, now);
+		forget_endpoint(c, p, now);
+	} else if (now >= p->trial_ns && !alive) {
+		forget_endpoint(c, p, now);
 	}
 	return true;
+}
+
+/* Looks at peers and rows once a second, at so many at a time that packets need not wait. */
+static void sweep(struct colony *c, uint64_t now, struct wall_time wall)
+{
+	if (!c->sweep_at) {
+		c->sweep_at = c->peer_count;
+		c->round_ns = now;
+	}
+	c->saves_left = SAVES_MAX;
+	if (c->sweep_at > c->peer_count)
+		c->sweep_at = c->peer_count;
+	/* From the end, as one that is dropped gives its place to the last one. */
+	for (size_t left = SWEEP_SLICE; left && c->sweep_at; left--) {
+		struct colony_peer *p = c->peers[--c->sweep_at];
+
+		if (!peer_stays(c, p, now, wall))
+			colony_peer_drop(c, p);
+	}
+	if (c->sweep_at) {
+		c->sweep_ns = now + SWEEP_NEXT_NS;
+		return;
+	}
+	sweep_rows(c, now, wall);
+	c->sweep_ns = c->round_ns + SWEEP_NS;
+	if (c->sweep_ns <= now)
+		c->sweep_ns = now + SWEEP_NEXT_NS;
 }
 
 void colony_tick(struct colony *c, uint64_t now, struct wall_time wall)
@@ -436,16 +483,8 @@ void colony_tick(struct colony *c, uint64_t now, struct wall_time wall)
 	colony_punch_tick(c, now);
 	if (now >= c->call_ns)
 		call_agents(c, now);
-	if (now < c->sweep_ns)
-		return;
-	c->sweep_ns = now + SWEEP_NS;
-	for (size_t i = c->peer_count; i-- > 0;) {
-		struct colony_peer *p = c->peers[i];
-
-		if (!peer_stays(c, p, now, wall))
-			colony_peer_drop(c, p);
-	}
-	sweep_rows(c, now, wall);
+	if (now >= c->sweep_ns)
+		sweep(c, now, wall);
 }
 
 uint64_t colony_deadline(const struct colony *c)

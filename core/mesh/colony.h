@@ -12,7 +12,7 @@
 #include "mesh/presence.h"
 #include "mesh/secret.h"
 
-#define COLONY_PROVISIONAL_MAX 128 /* strangers in the middle of an enrolment */
+#define COLONY_PROVISIONAL_MAX 1024 /* strangers in the middle of an enrolment */
 #define COLONY_ANSWERS_MAX     64  /* punch offers that wait for their AnswerPunch */
 #define COLONY_OPENERS_MAX     256 /* candidates towards which our NAT is being opened */
 

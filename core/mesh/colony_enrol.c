@@ -5,22 +5,18 @@
 
 static bool room_for_stranger(struct colony *c)
 {
-	struct colony_peer *oldest = NULL;
+	struct colony_peer *p = c->lines[LINE_STRANGERS].first;
 
-	if (c->provisional_count < COLONY_PROVISIONAL_MAX)
+	if (c->lines[LINE_STRANGERS].count < COLONY_PROVISIONAL_MAX)
 		return true;
 	/* Those who know the secret prove it within a round trip. Someone who floods us with keys
 	 * but not the secret only pushes out keys like his own. */
-	for (size_t i = 0; i < c->peer_count; i++) {
-		struct colony_peer *p = c->peers[i];
-
-		if (p->provisional && !p->proven && (!oldest || p->expires_ns < oldest->expires_ns))
-			oldest = p;
-	}
-	if (!oldest)
+	while (p && p->proven)
+		p = p->next;
+	if (!p)
 		return false;
 	c->stats.provisional_dropped++;
-	colony_peer_drop(c, oldest);
+	colony_peer_drop(c, p);
 	return true;
 }
 
@@ -85,7 +81,7 @@ static enum enrol_status take_over(struct colony *c, struct allocation *row,
 
 	if (holder && holder != p)
 		colony_peer_drop(c, holder);
-	memcpy(row->public_key, p->public_key, WG_KEY_LEN);
+	pool_set_key(&c->pool, row, p->public_key);
 	wipe(row->psk, sizeof(row->psk));
 	colony_log(c, LOG_WARN, "an agent id came back with a new key; the old key was silent for "
 	                        "3 minutes", row->agent_id);
@@ -113,7 +109,7 @@ static enum enrol_status find_row(struct colony *c, struct colony_peer *p, const
 			return e == ERR_FULL ? ENROL_EXHAUSTED : ENROL_UNAVAILABLE;
 		row->status = ALLOCATION_ACTIVE;
 		row->allocated_at_s = wall.s;
-		memcpy(row->public_key, p->public_key, WG_KEY_LEN);
+		pool_set_key(&c->pool, row, p->public_key);
 	}
 	p->row = row;
 	return ENROL_OK;
@@ -197,7 +193,7 @@ static void finish(struct colony *c, struct colony_peer *p)
 	wg_peer_set_psk(p->wg, p->row->psk);
 	p->provisional = false;
 	p->online = true;
-	c->provisional_count--;
+	colony_peer_queue(c, p, LINE_NONE);
 	c->stats.enrolled++;
 	wipe(p->agent_nonce, sizeof(p->agent_nonce));
 	wipe(p->colony_nonce, sizeof(p->colony_nonce));

@@ -9,9 +9,22 @@
 #define PROVISIONAL_NS     (15 * NS_PER_S)  /* to finish an enrolment in */
 #define ID_GUARD_S         180              /* a second key for an id waits this long */
 
+/* What a peer is waiting for, and in which line; in each they stand in the order in which they
+ * came. */
+enum line {
+	LINE_NONE,
+	LINE_STRANGERS, /* provisional: to finish its enrolment */
+	LINE_TO_CALL,   /* after a restart: to be called */
+	LINE_CALLED,    /* and to answer */
+	LINES
+};
+
 /* One peer of the colony: an agent, or a stranger that may become one. */
 struct colony_peer {
 	struct wg_peer *wg;
+	size_t at;                  /* its place in PEERS */
+	enum line line;
+	struct colony_peer *prev, *next;
 	struct ip_addr link_local;
 	uint8_t public_key[WG_KEY_LEN];
 	struct allocation *row;     /* NULL while nothing is allocated */
@@ -58,8 +71,15 @@ struct colony {
 	struct outbox out;
 
 	struct colony_peer **peers;
-	size_t peer_count, peer_cap, provisional_count;
+	size_t peer_count, peer_cap;
+	struct {
+		struct colony_peer *first, *last;
+		size_t count;
+	} lines[LINES];
 	uint64_t sweep_ns;      /* next look at the clock of leases and peers */
+	uint64_t round_ns;      /* when the look at all of them began that is under way */
+	size_t sweep_at;        /* how many of the peers it still has to see */
+	unsigned saves_left;    /* of those that can wait, in this turn */
 	uint64_t release_ns;    /* no lease ends before: while we were away nobody could renew */
 	uint64_t call_ns;       /* restart: when to call the next peers */
 
@@ -84,6 +104,8 @@ struct colony_peer *colony_peer_of(struct wg_peer *wg);
 struct colony_peer *colony_peer_add(struct colony *c, const uint8_t key[static WG_KEY_LEN],
                                     uint64_t now);
 void colony_peer_drop(struct colony *c, struct colony_peer *p);
+/* Puts the peer at the end of a line, out of the one in which it stood. */
+void colony_peer_queue(struct colony *c, struct colony_peer *p, enum line line);
 /* The peer whose row this is, or NULL. */
 struct colony_peer *colony_peer_of_row(struct colony *c, const struct allocation *row);
 enum err colony_save(struct colony *c, const struct allocation *row);

@@ -3,6 +3,15 @@
 
 #define FIRST_HOST 2 /* 1 is the colony */
 
+/* What rows are found by. Each has as many chains as there is room for rows, in LINKS, and behind
+ * them each row's link to the next one of its chain. */
+enum chain { BY_ID, BY_KEY, BY_HOST, CHAINS };
+
+static size_t links_size(uint32_t cap)
+{
+	return (size_t)2 * CHAINS * cap * sizeof(uint32_t);
+}
+
 enum err pool_init(struct pool *p, const struct allocator *alloc, const struct ip_prefix *subnet4,
                    const struct ip_prefix *subnet6)
 {
@@ -22,60 +31,123 @@ enum err pool_init(struct pool *p, const struct allocator *alloc, const struct i
 
 void pool_fini(struct pool *p)
 {
-	for (size_t i = 0; i < p->count; i++) {
+	for (uint32_t i = 0; i < p->count; i++) {
 		wipe(p->rows[i], sizeof(*p->rows[i]));
 		mem_free(&p->alloc, p->rows[i], sizeof(*p->rows[i]));
 	}
 	mem_free(&p->alloc, p->rows, p->cap * sizeof(*p->rows));
+	mem_free(&p->alloc, p->links, links_size(p->cap));
 	p->rows = NULL;
+	p->links = NULL;
 	p->count = p->cap = 0;
+}
+
+/* ---- the chains ---- */
+
+static uint32_t hash_of_id(const char *id)
+{
+	uint32_t h = 2166136261U; /* FNV-1a; whoever has a row knows the secret, so it has no key */
+
+	for (; *id; id++)
+		h = (h ^ (uint8_t)*id) * 16777619U;
+	return h;
+}
+
+static uint32_t hash_of(const struct allocation *row, enum chain by)
+{
+	if (by == BY_HOST)
+		return row->host;
+	return by == BY_ID ? hash_of_id(row->agent_id) : load_le32(row->public_key);
+}
+
+/* A link is a row's place in ROWS plus one; 0 ends the chain. */
+static uint32_t *chain_of(struct pool *p, enum chain by, uint32_t hash)
+{
+	return &p->links[2 * by * p->cap + (hash & (p->cap - 1))];
+}
+
+static uint32_t *next_of(struct pool *p, enum chain by, uint32_t place)
+{
+	return &p->links[(2 * by + 1) * p->cap + place];
+}
+
+static void link_row(struct pool *p, enum chain by, uint32_t place)
+{
+	uint32_t *chain = chain_of(p, by, hash_of(p->rows[place], by));
+
+	*next_of(p, by, place) = *chain;
+	*chain = place + 1;
+}
+
+static void unlink_row(struct pool *p, enum chain by, uint32_t place)
+{
+	uint32_t *link = chain_of(p, by, hash_of(p->rows[place], by));
+
+	while (*link != place + 1)
+		link = next_of(p, by, *link - 1);
+	*link = *next_of(p, by, place);
 }
 
 struct allocation *pool_find(struct pool *p, const char *agent_id)
 {
-	for (size_t i = 0; i < p->count; i++)
-		if (p->rows[i]->status != ALLOCATION_RELEASED &&
-		    str_eq(p->rows[i]->agent_id, agent_id))
-			return p->rows[i];
+	uint32_t at = p->cap ? *chain_of(p, BY_ID, hash_of_id(agent_id)) : 0;
+
+	for (; at; at = *next_of(p, BY_ID, at - 1))
+		if (p->rows[at - 1]->status != ALLOCATION_RELEASED &&
+		    str_eq(p->rows[at - 1]->agent_id, agent_id))
+			return p->rows[at - 1];
 	return NULL;
 }
 
 struct allocation *pool_find_key(struct pool *p, const uint8_t key[static WG_KEY_LEN])
 {
-	for (size_t i = 0; i < p->count; i++)
-		if (p->rows[i]->status != ALLOCATION_RELEASED &&
-		    memcmp(p->rows[i]->public_key, key, WG_KEY_LEN) == 0)
-			return p->rows[i];
+	uint32_t at = p->cap ? *chain_of(p, BY_KEY, load_le32(key)) : 0;
+
+	for (; at; at = *next_of(p, BY_KEY, at - 1))
+		if (p->rows[at - 1]->status != ALLOCATION_RELEASED &&
+		    memcmp(p->rows[at - 1]->public_key, key, WG_KEY_LEN) == 0)
+			return p->rows[at - 1];
 	return NULL;
 }
 
-static struct allocation *row_of_host(struct pool *p, uint32_t host)
+/* The place of the row of a number, plus one; 0 when there is none. */
+static uint32_t place_of(struct pool *p, uint32_t host)
 {
-	for (size_t i = 0; i < p->count; i++)
-		if (p->rows[i]->host == host)
-			return p->rows[i];
-	return NULL;
+	uint32_t at = p->cap ? *chain_of(p, BY_HOST, host) : 0;
+
+	while (at && p->rows[at - 1]->host != host)
+		at = *next_of(p, BY_HOST, at - 1);
+	return at;
 }
+
+/* ---- rows ---- */
 
 static enum err grow(struct pool *p)
 {
-	size_t cap = p->cap ? p->cap * 2 : 16;
-	struct allocation **rows;
+	struct pool grown = *p;
 
 	if (p->count < p->cap)
 		return ERR_OK;
-	rows = mem_alloc(&p->alloc, cap * sizeof(*rows));
-	if (!rows)
+	grown.cap = p->cap ? p->cap * 2 : 16;
+	grown.rows = mem_alloc(&p->alloc, grown.cap * sizeof(*grown.rows));
+	grown.links = mem_alloc(&p->alloc, links_size(grown.cap));
+	if (!grown.rows || !grown.links) {
+		mem_free(&p->alloc, grown.rows, grown.cap * sizeof(*grown.rows));
+		mem_free(&p->alloc, grown.links, links_size(grown.cap));
 		return ERR_NOMEM;
+	}
 	if (p->count)
-		memcpy(rows, p->rows, p->count * sizeof(*rows));
-	mem_free(&p->alloc, p->rows, p->cap * sizeof(*rows));
-	p->rows = rows;
-	p->cap = cap;
+		memcpy(grown.rows, p->rows, p->count * sizeof(*grown.rows));
+	mem_free(&p->alloc, p->rows, p->cap * sizeof(*p->rows));
+	mem_free(&p->alloc, p->links, links_size(p->cap));
+	*p = grown;
+	for (uint32_t i = 0; i < p->count; i++)
+		for (enum chain by = BY_ID; by < CHAINS; by++)
+			link_row(p, by, i);
 	return ERR_OK;
 }
 
-static enum err new_row(struct pool *p, uint32_t host, struct allocation **out)
+static enum err new_row(struct pool *p, const struct allocation *from, struct allocation **out)
 {
 	struct allocation *row;
 	enum err e = grow(p);
@@ -85,10 +157,13 @@ static enum err new_row(struct pool *p, uint32_t host, struct allocation **out)
 	row = mem_alloc(&p->alloc, sizeof(*row));
 	if (!row)
 		return ERR_NOMEM;
-	row->host = host;
-	p->rows[p->count++] = row;
-	if (host >= p->next)
-		p->next = host + 1;
+	*row = *from;
+	p->rows[p->count] = row;
+	for (enum chain by = BY_ID; by < CHAINS; by++)
+		link_row(p, by, p->count);
+	p->count++;
+	if (row->host >= p->next)
+		p->next = row->host + 1;
 	*out = row;
 	return ERR_OK;
 }
@@ -100,12 +175,12 @@ enum err pool_restore(struct pool *p, const struct allocation *saved)
 
 	if (saved->host < FIRST_HOST || saved->host > p->last)
 		return ERR_INVALID;
-	if (row_of_host(p, saved->host) ||
+	if (place_of(p, saved->host) ||
 	    (saved->status != ALLOCATION_RELEASED && pool_find(p, saved->agent_id)))
 		return ERR_EXISTS;
-	e = new_row(p, saved->host, &row);
+	e = new_row(p, saved, &row);
 	if (!e)
-		*row = *saved;
+		p->released += saved->status == ALLOCATION_RELEASED;
 	return e;
 }
 
@@ -114,7 +189,7 @@ static struct allocation *oldest_released(struct pool *p)
 {
 	struct allocation *best = NULL;
 
-	for (size_t i = 0; i < p->count; i++) {
+	for (uint32_t i = 0; p->released && i < p->count; i++) {
 		struct allocation *a = p->rows[i];
 
 		if (a->status != ALLOCATION_RELEASED)
@@ -128,21 +203,38 @@ static struct allocation *oldest_released(struct pool *p)
 
 enum err pool_take(struct pool *p, const char *agent_id, struct allocation **out)
 {
-	struct allocation *row = oldest_released(p);
-	enum err e;
+	struct allocation *row = oldest_released(p), fresh = { .host = p->next };
+	uint32_t place;
+	enum err e = str_copy(fresh.agent_id, sizeof(fresh.agent_id), agent_id);
 
-	if (!row) {
-		if (p->next > p->last)
-			return ERR_FULL;
-		e = new_row(p, p->next, &row);
-		if (e)
-			return e;
-	}
-	e = str_copy(row->agent_id, sizeof(row->agent_id), agent_id);
 	if (e)
 		return e;
+	if (!row)
+		return p->next > p->last ? ERR_FULL : new_row(p, &fresh, out);
+	place = place_of(p, row->host) - 1;
+	unlink_row(p, BY_ID, place);
+	memcpy(row->agent_id, fresh.agent_id, sizeof(row->agent_id));
+	link_row(p, BY_ID, place);
+	p->released--;
 	*out = row;
 	return ERR_OK;
+}
+
+void pool_set_key(struct pool *p, struct allocation *row, const uint8_t key[static WG_KEY_LEN])
+{
+	uint32_t place = place_of(p, row->host) - 1;
+
+	unlink_row(p, BY_KEY, place);
+	memcpy(row->public_key, key, WG_KEY_LEN);
+	link_row(p, BY_KEY, place);
+}
+
+void pool_release(struct pool *p, struct allocation *row, uint64_t now_s)
+{
+	p->released += row->status != ALLOCATION_RELEASED;
+	row->status = ALLOCATION_RELEASED;
+	row->released_at_s = now_s;
+	wipe(row->psk, sizeof(row->psk));
 }
 
 enum allocation_status pool_status_at(const struct allocation *a, uint64_t now_s)

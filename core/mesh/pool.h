@@ -43,7 +43,8 @@ struct pool {
 	struct allocator alloc;
 	struct ip_prefix subnet4, subnet6; /* masked */
 	struct allocation **rows;          /* each on the heap, so that pointers stay good */
-	size_t count, cap;
+	uint32_t *links;                   /* hash chains through the rows: by id, key and number */
+	uint32_t count, cap, released;
 	uint32_t next, last;               /* next number never used; the last usable one */
 };
 
@@ -59,9 +60,14 @@ enum err pool_restore(struct pool *p, const struct allocation *row) MUST_CHECK;
 struct allocation *pool_find(struct pool *p, const char *agent_id);
 struct allocation *pool_find_key(struct pool *p, const uint8_t key[static WG_KEY_LEN]);
 
-/* A row for AGENT_ID (which has none): a released one or a new one; status stays RELEASED until the
- * caller has filled and saved it. ERR_FULL when the subnet is used up, ERR_NOMEM. */
+/* A row for AGENT_ID (which has none): a released one or a new one, for the caller to fill. It is
+ * the agent's own from when its status is set to another than RELEASED, which must be before the
+ * next call. ERR_FULL when the subnet is used up, ERR_NOMEM, ERR_TRUNCATED for too long an id. */
 enum err pool_take(struct pool *p, const char *agent_id, struct allocation **out) MUST_CHECK;
+/* The key that a row is found by. */
+void pool_set_key(struct pool *p, struct allocation *row, const uint8_t key[static WG_KEY_LEN]);
+/* The row may be given to others; its pair's key is wiped. */
+void pool_release(struct pool *p, struct allocation *row, uint64_t now_s);
 
 /* What time has done to a row: what its status should be at NOW (wall seconds). */
 enum allocation_status pool_status_at(const struct allocation *a, uint64_t now_s);

@@ -258,14 +258,14 @@ static void strangers(void **state)
 	w->colony.may_lose = true;
 	sim_run(&w->sim, S);
 	outstanding = w->sim.meter.outstanding;
-	for (size_t i = 0; i < 600; i++) {
+	for (size_t i = 0; i < 1600; i++) {
 		struct datagram d = knock_of(w, i);
 
 		node_receive(&w->colony, &d);
 		sim_run(&w->sim, 5 * MS);
 		assert_in_range(wg_peer_count(w->colony.device), 1, COLONY_PROVISIONAL_MAX + 2);
 		world_check(w, w->sim.now - w->colony.last_tun_rx_ns < 300 * MS);
-		if (i == 400)
+		if (i == 1200)
 			world_start_agent(w, 1); /* someone who knows the secret gets in */
 	}
 	world_check(w, world_until_up(w, 1, 5 * S) != TIME_NEVER);

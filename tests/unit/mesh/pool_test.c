@@ -24,12 +24,6 @@ static struct allocation *take(struct pool *p, const char *id, uint64_t now_s)
 	return row;
 }
 
-static void release(struct allocation *row, uint64_t now_s)
-{
-	row->status = ALLOCATION_RELEASED;
-	row->released_at_s = now_s;
-}
-
 static int set_up(void **state)
 {
 	(void)state;
@@ -74,9 +68,9 @@ static void oldest_released_first(void **state)
 	struct allocation *a = take(&p, "a", 1), *b = take(&p, "b", 1), *c = take(&p, "c", 1);
 
 	(void)state;
-	release(b, 50);
-	release(a, 60);
-	release(c, 50);
+	pool_release(&p, b, 50);
+	pool_release(&p, a, 60);
+	pool_release(&p, c, 50);
 	assert_null(pool_find(&p, "a"));
 	assert_int_equal(take(&p, "d", 70)->host, 3);
 	assert_int_equal(take(&p, "e", 70)->host, 4);
@@ -101,7 +95,7 @@ static void exhaustion(void **state)
 			third = row;
 	}
 	assert_int_equal(pool_take(&p, "more", &row), ERR_FULL);
-	release(third, 9);
+	pool_release(&p, third, 9);
 	assert_int_equal(take(&p, "more", 10)->host, 4);
 	assert_int_equal(pool_take(&p, "again", &row), ERR_FULL);
 	pool_fini(&p);
@@ -203,6 +197,7 @@ static void against_a_twin(void **state)
 {
 	struct pool p = pool_of("10.42.0.0/29");
 	struct twin t = { .used = 0 };
+	uint8_t key[WG_KEY_LEN] = { 0 };
 	struct allocation *row;
 	char id[8];
 
@@ -212,11 +207,13 @@ static void against_a_twin(void **state)
 
 		snprintf(id, sizeof(id), "id%d", who);
 		row = pool_find(&p, id);
+		key[4] = (uint8_t)who; /* all hash alike */
+		assert_ptr_equal(pool_find_key(&p, key), row);
 		if (row) {
 			assert_int_equal(t.holder[row->host - 2], who);
 			if (sim_below(&sim, 2))
 				continue;
-			release(row, now);
+			pool_release(&p, row, now);
 			t.holder[row->host - 2] = -1;
 			t.released[row->host - 2] = now;
 			continue;
@@ -226,6 +223,8 @@ static void against_a_twin(void **state)
 			assert_int_equal(pool_take(&p, id, &row), ERR_FULL);
 		else
 			assert_int_equal(take(&p, id, now)->host, (uint32_t)at + 2);
+		if (at >= 0)
+			pool_set_key(&p, pool_find(&p, id), key);
 	}
 	pool_fini(&p);
 }
