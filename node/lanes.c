@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include "linux/clock.h"
+#include "linux/slice.h"
 
 #define TURNS_BETWEEN_POLLS 8 /* of a busy lane: how soon it sees that another source is ready */
 #define EVENTS 4
+/* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for the end of
+ * another's turn lets a queue build up meanwhile. */
+#define SLICE_NS (100 * NS_PER_US)
 
 unsigned lanes_for_host(void)
 {
@@ -163,6 +167,8 @@ static void *run(void *arg)
 {
 	struct lane *l = arg;
 	bool more = false;
+
+	slice_set(SLICE_NS);
 
 	for (unsigned turn = 0; !atomic_load_explicit(&l->all->stopping, memory_order_relaxed);
 	     turn++) {
