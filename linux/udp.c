@@ -99,7 +99,7 @@ struct udp *udp_new(void)
 
 	if (!u)
 		return NULL;
-	u->fd4 = u->fd6 = -1;
+	u->fd4 = u->fd6 = u->guard4 = u->guard6 = -1;
 	u->is_plain = plain && strcmp(plain, "1") == 0;
 	return u;
 }
@@ -134,6 +134,15 @@ enum err udp_open(struct udp **out, uint16_t port)
 	       errno == EACCES || errno == EPERM ? ERR_DENIED : ERR_IO;
 }
 
+void udp_close_guards(struct udp *u)
+{
+	if (u->guard4 >= 0)
+		close(u->guard4);
+	if (u->guard6 >= 0)
+		close(u->guard6);
+	u->guard4 = u->guard6 = -1;
+}
+
 void udp_close(struct udp *u)
 {
 	if (!u)
@@ -142,6 +151,7 @@ void udp_close(struct udp *u)
 		close(u->fd4);
 	if (u->fd6 >= 0)
 		close(u->fd6);
+	udp_close_guards(u);
 	free(u->trains);
 	free(u);
 }

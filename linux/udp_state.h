@@ -17,6 +17,7 @@ union udp_address {
 
 struct udp {
 	int fd4, fd6;
+	int guard4, guard6; /* of the first at a shared port: they keep others out */
 	uint16_t port;
 	bool is_steered;
 	bool is_plain;    /* no trains, either way */
@@ -55,6 +56,7 @@ bool udp_set_int(int fd, int level, int option, int value);
 int udp_bind(int af, uint16_t *port, bool shared);
 /* A pair without sockets. NULL without memory. */
 struct udp *udp_new(void);
+void udp_close_guards(struct udp *u);
 
 /* ---- udp_header.c ---- */
 

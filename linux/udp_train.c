@@ -15,7 +15,7 @@ size_t udp_receive_trains(struct udp *u, enum ip_family family, struct udp_train
 	got = udp_take(u, family, n);
 	for (size_t i = 0; i < got; i++) {
 		t[i].len = udp_read_slot(u, i, &o);
-		t[i].segment = o.segment ? o.segment : (uint16_t)t[i].len;
+		t[i].segment = o.segment && t[i].len ? o.segment : (uint16_t)t[i].len;
 		t[i].remote = o.remote;
 		t[i].local = o.local;
 		t[i].ifindex = o.ifindex;
@@ -40,12 +40,19 @@ bool udp_sends_trains(const struct udp *u)
 	return !u->no_segment;
 }
 
-static bool goes_as_train(const struct udp *u, const struct udp_train *t, uint32_t at)
+/* How much of T goes next, behind the first AT bytes: as a train if it may. */
+static uint32_t next_length(const struct udp *u, const struct udp_train *t, uint32_t at)
 {
-	uint32_t len = t->len - at;
+	uint32_t left = t->len - at, segments = 1, len;
 
-	return t->segment && len > t->segment && !t->too_big && !u->no_segment &&
-	       len <= UDP_TRAIN_BYTES && len <= (uint32_t)t->segment * UDP_TRAIN_MAX;
+	if (!t->segment)
+		return left;
+	if (!t->too_big && !u->no_segment)
+		segments = UDP_TRAIN_BYTES / t->segment;
+	if (segments > UDP_TRAIN_MAX)
+		segments = UDP_TRAIN_MAX;
+	len = segments > 1 ? segments * t->segment : t->segment;
+	return len < left ? len : left;
 }
 
 static bool is_same_way(const struct udp_train *a, const struct udp_train *b)
@@ -84,13 +91,11 @@ static size_t fill(struct udp *u, const struct progress *p)
 	for (size_t k = p->train; k < p->n && i < UDP_BATCH; k++) {
 		const struct udp_train *t = &p->t[k];
 		uint32_t at = k == p->train ? p->at : 0;
-		bool whole = goes_as_train(u, t, at) || !t->segment;
 
 		if (t->remote.ip.family != family)
 			break;
 		do {
-			uint32_t left = t->len - at;
-			uint32_t len = whole || left < t->segment ? left : t->segment;
+			uint32_t len = next_length(u, t, at);
 
 			put_slot(u, i++, t, before, (struct iovec){ t->p + at, len });
 			before = t;
@@ -137,7 +142,7 @@ static void drop_source(struct progress *p)
 static void after_refusal(struct udp *u, struct progress *p, int e)
 {
 	struct udp_train *t = &p->t[p->train];
-	bool train = goes_as_train(u, t, p->at);
+	bool train = t->segment && next_length(u, t, p->at) > t->segment;
 
 	if (train && (e == EIO || e == EOPNOTSUPP || e == ENOPROTOOPT)) {
 		u->no_segment = true;
