@@ -1,5 +1,7 @@
-/* The primitives that the server adds, against the vectors of their RFCs. */
+/* Primitives against the vectors of their RFCs, and the contexts that they share. */
 #include "hex.h"
+
+#include <pthread.h>
 
 #include "crypto/crypto.h"
 #include "crypto/hkdf.h"
@@ -89,12 +91,96 @@ static void ed25519_of_rfc_8032(void **state)
 		check_signature(&vectors[i]);
 }
 
+/* RFC 2202, and keys of all kinds: none, a block, more than a block. */
+static void hmacs_with_keys_of_any_length(void **state)
+{
+	uint8_t key[100], out[SHA256_LEN];
+	const char *text = "what do ya want for nothing?";
+
+	(void)state;
+	hmac_sha1(out, span_of("Jefe", 4), span_of(text, strlen(text)));
+	check_hex(out, 20, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	memset(key, 'k', sizeof(key));
+	hmac_sha1(out, span_of(key, 100), span_of("abc", 3));
+	check_hex(out, 20, "26030f686a1d565e024767e62c960a6434855442");
+	hmac_blake2s(out, span_of(NULL, 0), span_of(NULL, 0));
+	check_hex(out, BLAKE2S_LEN,
+	          "eaf4bb25938f4d20e72656bbbc7a9bf63c0c18537333c35bdb67db1402661acd");
+	hmac_blake2s(out, span_of(key, 64), span_of("abc", 3));
+	check_hex(out, BLAKE2S_LEN,
+	          "4e78e41e5e9020d4d126b70adbfef4211161dc3be511f4ee6bccacd4dc99089f");
+	hmac_blake2s(out, span_of(key, 65), span_of("abc", 3));
+	check_hex(out, BLAKE2S_LEN,
+	          "222cc3c2b7f761b93465b1962e58cc6d41331e5223ac37e527931f8fc7d157b4");
+}
+
+/* The key of one call must not show in the next: lengths go down and up again. */
+static void macs_with_changing_keys(void **state)
+{
+	static const struct {
+		size_t len;
+		const char *want;
+	} of[] = {
+		{ 32, "988429a58ca41a8e73fae440e8325012" },
+		{ 1, "8ead23373bdb8396fde1ef451fbfdb4e" },
+		{ 16, "a4b2d7c1b10f2cd7b14b0017c7be2cbb" },
+		{ 32, "988429a58ca41a8e73fae440e8325012" },
+	};
+	uint8_t key[32], in[100], out[BLAKE2S_MAC_LEN];
+
+	(void)state;
+	memset(in, 'a', sizeof(in));
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)(i + 1);
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		blake2s_mac(out, span_of(key, of[i].len), span_of(in, sizeof(in)));
+		check_hex(out, sizeof(out), of[i].want);
+	}
+}
+
+/* What a thread comes to, if nobody else's work gets into its own. */
+static void *work(void *arg)
+{
+	uint8_t *chain = arg, pub[X25519_LEN];
+	struct span whole = span_of(chain, BLAKE2S_LEN);
+
+	for (size_t i = 0; i < 100; i++) {
+		x25519_public(pub, chain);
+		kdf_blake2s(chain, NULL, NULL, whole, span_of(pub, sizeof(pub)));
+		hmac_sha256(pub, whole, whole);
+		blake2s_mac(chain, span_of(pub, sizeof(pub)), whole);
+		if (x25519(chain, pub, chain))
+			return NULL;
+	}
+	return arg;
+}
+
+static void threads_work_apart(void **state)
+{
+	uint8_t chains[3][BLAKE2S_LEN] = { { 1 }, { 1 }, { 1 } };
+	pthread_t threads[2];
+	void *ok;
+
+	(void)state;
+	assert_non_null(work(chains[2]));
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, work, chains[i]), 0);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(threads[i], &ok), 0);
+		assert_non_null(ok);
+		assert_memory_equal(chains[i], chains[2], BLAKE2S_LEN);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hmac_sha256_of_rfc_4231),
 		cmocka_unit_test(hkdf_of_rfc_5869),
 		cmocka_unit_test(ed25519_of_rfc_8032),
+		cmocka_unit_test(hmacs_with_keys_of_any_length),
+		cmocka_unit_test(macs_with_changing_keys),
+		cmocka_unit_test(threads_work_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
