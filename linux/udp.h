@@ -58,18 +58,18 @@ void udp_close(struct udp *u); /* NULL allowed */
 uint16_t udp_port(const struct udp *u);
 /* For polling; -1 when the family is absent. */
 int udp_fd(const struct udp *u, enum ip_family family);
-/* Adds COUNT (1 to 255) pairs of sockets to FIRST's port and writes them to OUT[0..COUNT-1], for the
- * caller to close, before FIRST. Socket OUT[K] takes the transport messages of WireGuard (type 4, at
- * least 32 bytes) whose receiver index I has (I & 255) % COUNT == K; FIRST takes everything else.
- * All take trains in (udp_set_gro) and have FIRST's mark. Nobody else can join the port, unless he
- * has our user id and shares the port at a single interface. Once per port, right after udp_open:
- * what IPv6 has brought until then is lost, and udp_fd of FIRST must not be polled yet.
+/* Adds COUNT (1 to 255) pairs of sockets to FIRST's port and writes them to OUT[0..COUNT-1], for
+ * the caller to close, before FIRST. Socket OUT[K] takes the transport messages of WireGuard (type
+ * 4, at least 32 bytes) whose receiver index I has (I & 255) % COUNT == K; FIRST takes everything
+ * else. All take trains in (udp_set_gro) and have FIRST's mark. Nobody else can join the port,
+ * unless he has our user id and shares the port at a single interface. Once per port, right after
+ * udp_open: what IPv6 has brought until then is lost, and FIRST must not be polled yet.
  *
  * The kernel looks at the first datagram of a train: a socket may see some that are not for it.
  * While sockets are being added datagrams are spread at random.
  *
- * ERR_INVALID; ERR_NOMEM, and ERR_UNSUPPORTED (Linux before 5.1, or before 5.7 without CAP_NET_RAW):
- * FIRST is as it was. ERR_IO: close FIRST. */
+ * ERR_INVALID; ERR_NOMEM, and ERR_UNSUPPORTED (Linux before 5.1, or before 5.7 without
+ * CAP_NET_RAW): FIRST is as it was. ERR_IO: close FIRST. */
 enum err udp_add(struct udp *first, unsigned count, struct udp **out) MUST_CHECK;
 /* After udp_add: whether the kernel took the rule. If not, it spreads everything by addresses. */
 bool udp_is_steered(const struct udp *first);

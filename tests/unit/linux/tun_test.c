@@ -353,7 +353,7 @@ static void test_gso_max(void **state)
 
 /* ---- into the device ---- */
 
-/* A super-packet of UDP, N datagrams of 1000 bytes and one of 500, to PORT. The pieces are apart. */
+/* A super-packet of UDP: N datagrams of 1000 bytes and one of 500, to PORT, in pieces. */
 static enum err write_train(uint8_t pattern, size_t n, const struct packet_offload *o)
 {
 	static uint8_t header[28], payload[8][1000];
