@@ -18,6 +18,7 @@ struct batch {
 	struct batch *next;
 	size_t count;
 	size_t size; /* of the array */
+	bool ahead;  /* no handshake waits for it */
 	struct wg_job jobs[];
 };
 
@@ -25,6 +26,7 @@ struct handshakes {
 	struct handshakes_config cfg;
 	struct batch *batches; /* out */
 	size_t out, limit;
+	size_t ahead; /* so many of those that are out */
 	bool closing;
 	void (*closed)(void *ctx);
 	void *closed_ctx;
@@ -87,6 +89,7 @@ static void free_batch(struct handshakes *h, struct batch *b)
 		at = &(*at)->next;
 	*at = b->next;
 	h->out--;
+	h->ahead -= b->ahead;
 	wipe(b->jobs, b->size * sizeof(*b->jobs));
 	free(b);
 }
@@ -150,9 +153,11 @@ static bool send_batch(struct handshakes *h, size_t n, bool ahead, uint64_t now)
 	}
 	b->h = h;
 	b->size = n;
+	b->ahead = ahead;
 	b->next = h->batches;
 	h->batches = b;
 	h->out++;
+	h->ahead += ahead;
 	uv_queue_work(h->cfg.loop, &b->work, on_work, on_worked);
 	return true;
 }
@@ -172,7 +177,8 @@ bool handshakes_work(struct handshakes *h, uint64_t now)
 	}
 	if (!h->out)
 		work_alone(h, now);
-	while (h->out < h->limit && !wg_jobs_waiting(h->cfg.device)) {
+	/* Handshakes that are out may find out the same, so these must be over. */
+	while (h->out < h->limit && h->out == h->ahead && !wg_jobs_waiting(h->cfg.device)) {
 		if (!send_batch(h, WG_JOB_BATCH, true, now))
 			break;
 	}
