@@ -8,9 +8,6 @@
 #include "packet/flow.h"
 #include "wireguard/ip.h"
 
-/* CoDel's numbers of RFC 8289 section 4.2 and 4.3. */
-#define TARGET_NS   (5 * NS_PER_MS)
-#define INTERVAL_NS (100 * NS_PER_MS)
 #define QUANTUM     (16U << 10)
 #define SLOTS       (BIG_SLOTS + SMALL_SLOTS)
 
@@ -37,9 +34,8 @@ enum err lane_send_init(struct lane *l)
 	const struct fair_config cfg = { .max_items = SLOTS - 1,
 		                         .max_bytes = QUEUE_BYTES,
 		                         .quantum = QUANTUM,
-		                         .floor = PACKET_MAX,
-		                         .target_ns = TARGET_NS,
-		                         .interval_ns = INTERVAL_NS };
+		                         .target_ns = FAIR_TARGET_NS,
+		                         .interval_ns = FAIR_INTERVAL_NS };
 	struct sender *s = &l->sender;
 	uint8_t *p;
 
@@ -70,19 +66,26 @@ void lane_send_fini(struct lane *l)
 
 /* ---- from TUN into the queue ---- */
 
+/* ITEM and what is linked to it. */
+static void drop(struct lane *l, struct fair_item *item)
+{
+	while (item) {
+		struct fair_item *next = item->next;
+
+		give(&l->sender, CONTAINER_OF(item, struct slot, item));
+		lane_count(&l->counters.queue_dropped, 1);
+		item = next;
+	}
+}
+
 static void enqueue(struct lane *l, struct slot *slot, uint64_t now)
 {
 	struct sender *s = &l->sender;
-	struct fair_item *out;
 
 	slot->item.bytes = slot->len;
 	slot->item.hash = packet_flow_hash(slot->buf, slot->len, s->hash_seed);
 	slot->item.ecn = packet_is_ecn_capable(slot->buf, slot->len);
-	out = fair_push(&s->queue, &slot->item, now);
-	if (!out)
-		return;
-	give(s, CONTAINER_OF(out, struct slot, item));
-	lane_count(&l->counters.queue_dropped, 1);
+	drop(l, fair_push(&s->queue, &slot->item, now));
 }
 
 /* SLOT is a big one that was just read to. */
@@ -113,12 +116,9 @@ static void device_gone(struct lane *l)
 static struct slot *slot_to_read(struct lane *l)
 {
 	struct sender *s = &l->sender;
-	struct fair_item *out;
 
-	while (!s->free_big && (out = fair_evict(&s->queue)) != NULL) {
-		give(s, CONTAINER_OF(out, struct slot, item));
-		lane_count(&l->counters.queue_dropped, 1);
-	}
+	while (!s->free_big && !fair_is_empty(&s->queue))
+		drop(l, fair_evict(&s->queue));
 	return s->free_big ? take(&s->free_big) : NULL;
 }
 

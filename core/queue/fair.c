@@ -193,6 +193,14 @@ struct fair_item *fair_push(struct fair_queue *q, struct fair_item *item, uint64
 	return make_room(q);
 }
 
+struct fair_item *fair_evict(struct fair_queue *q)
+{
+	if (!q->items)
+		return NULL;
+	q->stats.dropped_full++;
+	return take_item(q, find_most(q->flow_bytes));
+}
+
 /* --- CoDel. Names and sections of RFC 8289. --- */
 
 static uint32_t square_root(uint64_t n)

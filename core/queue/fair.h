@@ -99,6 +99,10 @@ struct fair_item *fair_push(struct fair_queue *q, struct fair_item *item, uint64
  * is none. */
 struct fair_item *fair_pop(struct fair_queue *q, uint64_t now, enum fair_verdict *v);
 
+/* Takes out the oldest item of the flow that holds most bytes, for a caller who is out of something
+ * else than what fair_config bounds; dropped_full counts it. NULL when there is none. */
+struct fair_item *fair_evict(struct fair_queue *q);
+
 /* All items, linked by their next, which are the caller's again. The queue can be used on. */
 struct fair_item *fair_take_all(struct fair_queue *q);
 /* The same, of those items alone that MATCH says yes to (a peer was removed). Not for the hot path:
