@@ -150,14 +150,20 @@ static struct fair_item *take_item(struct fair_queue *q, uint16_t id)
 	return item;
 }
 
-static uint16_t find_most(const uint32_t held[static FAIR_FLOWS])
+/* The flow with most of what HELD counts. There is something. */
+static uint16_t find_most(const struct fair_queue *q, const uint32_t held[static FAIR_FLOWS])
 {
-	uint16_t most = 0;
+	uint32_t most = 0, found = 0;
 
-	for (uint16_t id = 1; id < FAIR_FLOWS; id++)
-		if (held[id] > held[most])
-			most = id;
-	return most;
+	for (uint32_t id = 0; id < FAIR_FLOWS; id++) {
+		if (id % FAIR_WAYS == 0 && !q->busy[id / FAIR_WAYS]) {
+			id += FAIR_WAYS - 1; /* nobody in this set */
+		} else if (held[id] > most) {
+			most = held[id];
+			found = id;
+		}
+	}
+	return (uint16_t)found;
 }
 
 /* Who is fattest is a matter of bytes when there are too many of them, and else of items: many
@@ -168,7 +174,7 @@ static struct fair_item *make_room(struct fair_queue *q)
 	uint16_t id;
 
 	while (q->items > q->cfg.max_items || q->bytes > q->cfg.max_bytes) {
-		id = find_most(q->bytes > q->cfg.max_bytes ? q->flow_bytes : q->flow_items);
+		id = find_most(q, q->bytes > q->cfg.max_bytes ? q->flow_bytes : q->flow_items);
 		*link = take_item(q, id);
 		link = &(*link)->next;
 		q->stats.dropped_full++;
@@ -187,6 +193,11 @@ struct fair_item *fair_push(struct fair_queue *q, struct fair_item *item, uint64
 	}
 	item->queued_ns = now;
 	id = find_flow(q, item->hash);
+	if (!q->flows[id].head) {
+		/* However it became empty: RFC 8289, section 5.5, dodequeue of an empty queue. */
+		q->flows[id].first_above_ns = 0;
+		q->flows[id].is_dropping = false;
+	}
 	append_item(q, id, item);
 	if (q->flows[id].turn == TURN_NONE)
 		begin(q, id);
@@ -195,10 +206,15 @@ struct fair_item *fair_push(struct fair_queue *q, struct fair_item *item, uint64
 
 struct fair_item *fair_evict(struct fair_queue *q)
 {
+	struct fair_item *item;
+
 	if (!q->items)
 		return NULL;
 	q->stats.dropped_full++;
-	return take_item(q, find_most(q->flow_bytes));
+	item = take_item(q, find_most(q, q->bytes ? q->flow_bytes : q->flow_items));
+	if (!q->items)
+		retire_all(q);
+	return item;
 }
 
 /* --- CoDel. Names and sections of RFC 8289. --- */

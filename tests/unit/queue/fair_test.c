@@ -117,6 +117,26 @@ static void bulk_flows_share_by_bytes(void **state)
 	}
 }
 
+/* Two that send one packet whenever the other's has left are new all the time, and yet not sparse. */
+static void who_is_always_new_starves_nobody(void **state)
+{
+	uint32_t bulk = 0;
+
+	(void)state;
+	fair_init(&q, &ROOMY);
+	for (uint32_t i = 10; i < 1000; i++)
+		push(i, 3, 1400, 0);
+	push(0, 0, 1400, 0);
+	for (int i = 0; i < 1000; i++) {
+		struct fair_item *item = pop(0);
+
+		bulk += item->hash == 3;
+		if (item->hash != 3)
+			push(1 - item->hash, 1 - item->hash, 1400, 0);
+	}
+	assert_true(bulk > 300);
+}
+
 static void the_fattest_loses_when_full(void **state)
 {
 	const struct fair_config small = { 100, 200000, QUANTUM, FAIR_TARGET_NS, FAIR_INTERVAL_NS };
@@ -143,6 +163,25 @@ static void the_fattest_loses_when_full(void **state)
 	/* And it is fatter than all others: it must go itself. */
 	assert_ptr_equal(fair_push(&q, make(6, 5, 190000), 0), &items[6]);
 	assert_int_equal(fair_items(&q), 100);
+}
+
+static void the_fattest_loses_on_demand(void **state)
+{
+	(void)state;
+	fair_init(&q, &ROOMY);
+	assert_null(fair_evict(&q));
+	push(0, 1, 0, 0);
+	push(1, 2, 1400, 0);
+	push(2, 3, 800, 0);
+	push(3, 3, 700, 0);
+	assert_ptr_equal(fair_evict(&q), &items[2]);
+	assert_ptr_equal(fair_evict(&q), &items[1]);
+	assert_ptr_equal(fair_evict(&q), &items[3]);
+	assert_ptr_equal(fair_evict(&q), &items[0]); /* of no bytes */
+	assert_null(fair_evict(&q));
+	assert_int_equal(q.stats.dropped_full, 4);
+	push(0, 1, 100, 0);
+	assert_ptr_equal(pop(0), &items[0]);
 }
 
 static void a_long_item_pushes_out_many(void **state)
@@ -329,7 +368,9 @@ int main(void)
 		cmocka_unit_test(one_flow_keeps_its_order),
 		cmocka_unit_test(a_sparse_flow_overtakes_bulk),
 		cmocka_unit_test(bulk_flows_share_by_bytes),
+		cmocka_unit_test(who_is_always_new_starves_nobody),
 		cmocka_unit_test(the_fattest_loses_when_full),
+		cmocka_unit_test(the_fattest_loses_on_demand),
 		cmocka_unit_test(a_long_item_pushes_out_many),
 		cmocka_unit_test(known_flows_do_not_collide),
 		cmocka_unit_test(those_that_match_are_taken_out),

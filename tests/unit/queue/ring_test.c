@@ -165,34 +165,42 @@ static void the_producer_wakes_who_found_nothing(void **state)
 }
 
 /* Against a list of what must be in it. */
+static struct {
+	uint32_t lens[SIZE];
+	uint32_t in, out, refused;
+} list;
+
+static void put_or_get(struct ring *r, uint64_t *seed)
+{
+	const uint32_t len = dice(seed, ring_max_len(r) + 1);
+
+	if (dice(seed, 2) && list.in > list.out) {
+		get(r, list.lens[list.out % SIZE], list.out);
+		list.out++;
+	} else if (put(r, len, list.in)) {
+		list.lens[list.in++ % SIZE] = len;
+	} else {
+		assert_true(list.in > list.out);
+		list.refused++;
+	}
+}
+
 static void random_operations_keep_order_and_content(void **state)
 {
-	static uint32_t lens[SIZE];
 	struct ring r;
 	uint64_t seed = 2026;
-	uint32_t in = 0, out = 0, refused = 0;
+	uint32_t len;
 
 	(void)state;
 	for (int size = 32; size <= SIZE; size *= 2) {
 		start(&r, (uint32_t)size, (uint32_t)(-3 * size));
-		for (int i = 0; i < 20000; i++) {
-			uint32_t len = dice(&seed, ring_max_len(&r) + 1);
-
-			if (dice(&seed, 2) && in > out) {
-				get(&r, lens[out % SIZE], out);
-				out++;
-			} else if (put(&r, len, in)) {
-				lens[in++ % SIZE] = len;
-			} else {
-				assert_true(in > out);
-				refused++;
-			}
-		}
-		for (; out < in; out++)
-			get(&r, lens[out % SIZE], out);
-		assert_null(ring_peek(&r, &lens[0]));
+		for (int i = 0; i < 20000; i++)
+			put_or_get(&r, &seed);
+		for (; list.out < list.in; list.out++)
+			get(&r, list.lens[list.out % SIZE], list.out);
+		assert_null(ring_peek(&r, &len));
 	}
-	assert_true(refused > 1000 && in > 10000);
+	assert_true(list.refused > 1000 && list.in > 10000);
 }
 
 int main(void)
