@@ -349,13 +349,6 @@ unsigned interface_index(const struct interface *i)
 	return i->tun.ifindex;
 }
 
-void interface_kick(struct interface *i)
-{
-	interface_lock(i);
-	interface_settle(i, clock_now());
-	interface_unlock(i);
-}
-
 void interface_stats(struct interface *i, struct interface_stats *out)
 {
 	*out = i->stats;

@@ -8,7 +8,6 @@
 #include "linux/clock.h"
 
 #define ROUNDS           4  /* batches from one socket before others have their turn */
-#define HANDSHAKE_BUDGET 4  /* handshake messages between batches: about half a millisecond */
 #define MESSAGES         64 /* of the lanes, before packets have their turn */
 #define SETTLE_ROUNDS    8  /* hooks that keep asking for more wait for the loop's next turn */
 
@@ -21,6 +20,7 @@ struct udp_watch {
 
 static void on_udp(uv_poll_t *poll, int status, int events);
 static void on_more_work(uv_idle_t *idle);
+static void work_off_handshakes(struct interface *i);
 
 static void watch_udp(struct interface *i, struct udp_watch *w)
 {
@@ -202,21 +202,27 @@ static void on_wake(uv_poll_t *poll, int status, int events)
 	(void)!read(i->wake_fd, &kicks, sizeof(kicks));
 	if (take_messages(i))
 		ask_for_more(i);
+	work_off_handshakes(i);
 }
 
 /* ---- UDP ---- */
 
-/* A few of the handshakes that wait. The rest goes on in the loop's next turn, so that a flood of
- * them cannot hold up traffic. */
+/* What waits, and what can be computed ahead for peers that are new. */
 static void work_off_handshakes(struct interface *i)
 {
-	uint64_t now = clock_now();
-
-	interface_lock(i);
-	if (wg_handshakes(i->device, HANDSHAKE_BUDGET, now))
+	if (i->handshakes && handshakes_work(i->handshakes, clock_now()))
 		ask_for_more(i);
-	interface_settle(i, now);
+	interface_lock(i);
+	interface_settle(i, clock_now());
 	interface_unlock(i);
+}
+
+void interface_kick(struct interface *i)
+{
+	interface_lock(i);
+	interface_settle(i, clock_now());
+	interface_unlock(i);
+	work_off_handshakes(i);
 }
 
 static void on_more_work(uv_idle_t *idle)
@@ -286,6 +292,45 @@ void interface_send_inner(struct interface *i, struct wg_peer *peer, const uint8
 		interface_send_packet(i, &packet);
 	interface_settle(i, now);
 	interface_unlock(i);
+}
+
+/* ---- handshakes ---- */
+
+static void handshakes_enter(void *ctx)
+{
+	interface_lock(ctx);
+}
+
+static void handshakes_leave(void *ctx)
+{
+	interface_unlock(ctx);
+}
+
+static void handshakes_settle(void *ctx, uint64_t now)
+{
+	(void)now;
+	work_off_handshakes(ctx);
+}
+
+static void handshakes_closed(void *ctx)
+{
+	interface_release(ctx);
+}
+
+static enum err handshakes_start(struct interface *i)
+{
+	const struct handshakes_config cfg = { .loop = i->loop,
+		                               .device = i->device,
+		                               .enter = handshakes_enter,
+		                               .leave = handshakes_leave,
+		                               .settle = handshakes_settle,
+		                               .ctx = i };
+
+	i->handshakes = handshakes_new(&cfg);
+	if (!i->handshakes)
+		return ERR_NOMEM;
+	interface_hold(i);
+	return ERR_OK;
 }
 
 /* ---- start and stop ---- */
@@ -360,6 +405,8 @@ static void assign_buffers(struct interface *i)
 
 enum err interface_io_start(struct interface *i)
 {
+	if (handshakes_start(i))
+		return ERR_NOMEM;
 	assign_buffers(i);
 	i->timer_poll.data = i->more_work.data = i->wake_poll.data = i;
 	uv_idle_init(i->loop, &i->more_work);
@@ -384,6 +431,9 @@ static void close_handle(uv_handle_t *handle)
 
 void interface_io_stop(struct interface *i)
 {
+	if (i->handshakes)
+		handshakes_close(i->handshakes, handshakes_closed, i);
+	i->handshakes = NULL;
 	interface_io_unwatch(i);
 	close_handle((uv_handle_t *)&i->wake_poll);
 	close_handle((uv_handle_t *)&i->timer_poll);

@@ -4,6 +4,7 @@
 
 #include "linux/tun.h"
 #include "linux/udp.h"
+#include "node/handshakes.h"
 #include "node/interface.h"
 #include "node/lanes.h"
 
@@ -30,6 +31,7 @@ struct interface {
 	struct tun tun;
 	struct udp *udp;     /* the owner's sockets: handshakes, STUN, what the engine itself sends */
 	struct lanes *lanes; /* the packet path */
+	struct handshakes *handshakes; /* NULL while closing */
 	uint32_t mark;
 	uint32_t mtu;
 	bool up;

@@ -9,6 +9,7 @@
 #include "wireguard/ip.h"
 
 #define QUANTUM     (16U << 10)
+#define NARROW_NS   NS_PER_S /* an MTU may grow again */
 #define SLOTS       (BIG_SLOTS + SMALL_SLOTS)
 
 /* ---- slots ---- */
@@ -154,7 +155,29 @@ static void fill(struct lane *l, uint64_t now)
 
 /* ---- to UDP ---- */
 
-static void account(struct lane *l, size_t done)
+/* The oldest makes room. */
+static void remember_narrow(struct sender *s, const struct endpoint *remote, uint64_t now)
+{
+	struct narrow_path *place = &s->narrow[0];
+
+	for (size_t i = 1; i < NARROW_PATHS; i++)
+		if (s->narrow[i].until < place->until)
+			place = &s->narrow[i];
+	*place = (struct narrow_path){ *remote, now + NARROW_NS };
+	s->narrow_until = place->until;
+}
+
+static bool is_narrow(const struct sender *s, const struct endpoint *remote, uint64_t now)
+{
+	if (now >= s->narrow_until)
+		return false;
+	for (size_t i = 0; i < NARROW_PATHS; i++)
+		if (now < s->narrow[i].until && endpoint_eq(&s->narrow[i].remote, remote))
+			return true;
+	return false;
+}
+
+static void account(struct lane *l, size_t done, uint64_t now)
 {
 	struct sender *s = &l->sender;
 
@@ -162,6 +185,8 @@ static void account(struct lane *l, size_t done)
 		const struct udp_train *t = &s->trains[i];
 		uint64_t datagrams = t->segment ? (t->len + t->segment - 1) / t->segment : 1;
 
+		if (t->too_big && !is_narrow(s, &t->remote, now))
+			remember_narrow(s, &t->remote, now);
 		lane_count(t->failed ? &l->counters.udp_tx_errors : &l->counters.udp_tx, datagrams);
 		if (!t->source_failed)
 			continue;
@@ -197,12 +222,12 @@ static void unblock(struct lane *l)
 }
 
 /* True when all is sent. */
-static bool flush(struct lane *l)
+static bool flush(struct lane *l, uint64_t now)
 {
 	struct sender *s = &l->sender;
 
 	if (s->sent < s->count && !l->blocked)
-		account(l, udp_send_trains(l->udp, s->trains + s->sent, s->count - s->sent));
+		account(l, udp_send_trains(l->udp, s->trains + s->sent, s->count - s->sent), now);
 	if (s->sent < s->count) {
 		/* Peers may be removed before it goes on. */
 		memset(s->peers, 0, sizeof(s->peers));
@@ -232,13 +257,14 @@ static bool fits(const struct udp_train *t, uint32_t len, uint8_t tos)
 	       t->len / t->segment < TRAIN_SEGMENTS && t->tos == tos;
 }
 
-/* LEN bytes for the peer of T were just sealed at the end of OUT. */
-static void append(struct sender *s, const struct wg_train *t, uint32_t len, uint8_t tos)
+/* LEN bytes for the peer of T were just sealed at the end of OUT; they are to go SINGLY. */
+static void append(struct sender *s, const struct wg_train *t, uint32_t len, uint8_t tos,
+                   bool singly)
 {
 	const struct wg_path *path = wg_train_path(t);
 	struct udp_train *last = s->count ? &s->trains[s->count - 1] : NULL;
 
-	if (last && s->peers[s->count - 1] == t->peer && fits(last, len, tos)) {
+	if (last && !singly && s->peers[s->count - 1] == t->peer && fits(last, len, tos)) {
 		last->len += len;
 	} else {
 		s->peers[s->count] = t->peer;
@@ -254,13 +280,13 @@ static void append(struct sender *s, const struct wg_train *t, uint32_t len, uin
 }
 
 /* Room for one more datagram, whatever it takes. */
-static bool make_room(struct lane *l, uint32_t len)
+static bool make_room(struct lane *l, uint32_t len, uint64_t now)
 {
 	struct sender *s = &l->sender;
 	bool full = s->count == SEND_TRAINS ||
 	            s->out_len + WG_HEADROOM + len + WG_TAILROOM > SEND_BYTES;
 
-	return !full || flush(l);
+	return !full || flush(l, now);
 }
 
 /* The owner stages packets until there is a session. */
@@ -281,6 +307,7 @@ static void seal(struct lane *l, struct slot *slot, uint64_t now)
 	struct wg_train t;
 	uint8_t *p, tos;
 	uint32_t len;
+	bool singly;
 
 	if (!peer)
 		return;
@@ -293,12 +320,13 @@ static void seal(struct lane *l, struct slot *slot, uint64_t now)
 		hand_to_owner(l);
 		return;
 	}
+	singly = is_narrow(s, &wg_train_path(&t)->remote, now);
 	while (segment_next(&s->segmenter, &p, &len)) {
-		if (!make_room(l, len)) {
+		if (!make_room(l, len, now)) {
 			lane_count(&l->counters.udp_tx_errors, 1);
 			continue;
 		}
-		append(s, &t, wg_train_seal(&t, s->out + s->out_len, p, len), tos);
+		append(s, &t, wg_train_seal(&t, s->out + s->out_len, p, len), tos, singly);
 	}
 	wg_train_end(&t, &l->wg, now);
 }
@@ -339,8 +367,8 @@ bool lane_send(struct lane *l, uint64_t now)
 		fill(l, now);
 	if (waited && !l->blocked)
 		unblock(l);
-	if (!flush(l))
+	if (!flush(l, now))
 		return false;
 	drain(l, now);
-	return flush(l) && !fair_is_empty(&s->queue);
+	return flush(l, now) && !fair_is_empty(&s->queue);
 }

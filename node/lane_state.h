@@ -39,6 +39,13 @@ struct slot {
 	struct slot *next_free;
 };
 
+/* Where trains do not fit without fragments: datagrams go singly for a while. */
+struct narrow_path {
+	struct endpoint remote;
+	uint64_t until; /* 0: free */
+};
+#define NARROW_PATHS 8
+
 struct sender {
 	struct fair_queue queue;
 	struct slot slots[BIG_SLOTS + SMALL_SLOTS];
@@ -50,6 +57,8 @@ struct sender {
 	size_t count, sent;
 	struct udp_train trains[SEND_TRAINS];
 	struct wg_peer *peers[SEND_TRAINS];
+	struct narrow_path narrow[NARROW_PATHS];
+	uint64_t narrow_until; /* of the last of them */
 	struct segmenter segmenter;
 	uint32_t hash_seed;
 };
