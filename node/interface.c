@@ -11,6 +11,7 @@
 
 #include "linux/clock.h"
 #include "linux/entropy.h"
+#include "linux/memory.h"
 #include "linux/netlink.h"
 
 #define DEFAULT_MTU 1420
@@ -272,6 +273,7 @@ enum err interface_open(uv_loop_t *loop, const struct interface_config *cfg, str
 		interface_close(i, NULL, NULL);
 		return e;
 	}
+	memory_drop_text();
 	log_ready(i);
 	*out = i;
 	return ERR_OK;

@@ -372,3 +372,10 @@ bool lane_send(struct lane *l, uint64_t now)
 	drain(l, now);
 	return flush(l, now) && !fair_is_empty(&s->queue);
 }
+
+void lane_send_discard(struct lane *l, uint64_t now)
+{
+	if (l->ready & READY_TUN)
+		fill(l, now);
+	drop(l, fair_take_all(&l->sender.queue));
+}

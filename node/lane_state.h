@@ -17,7 +17,7 @@
 #define PACKET_MAX  65535
 #define SMALL_MAX   2048 /* of a small slot, its packet and room for padding */
 #define BIG_SIZE    (PACKET_MAX + 1 + 64)
-#define QUEUE_BYTES (1U << 20)
+#define QUEUE_BYTES (512U << 10)
 
 #define READS          64   /* packets from the TUN device before some are sealed */
 #define READ_BYTES     (256U << 10)
@@ -25,7 +25,7 @@
 #define SEND_BYTES     (128U << 10)
 #define TRAIN_MAX      65507 /* bytes of a UDP datagram over IPv4 */
 #define TRAIN_SEGMENTS 64    /* UDP_MAX_SEGMENTS of older kernels */
-#define RECEIVE_TRAINS 16
+#define RECEIVE_TRAINS 8
 #define RECEIVE_SIZE   (65536 + 64)
 #define OWNER_BYTES    (256U << 10)
 
@@ -135,6 +135,8 @@ enum err lane_send_init(struct lane *l) MUST_CHECK;
 void lane_send_fini(struct lane *l);
 /* One turn. True when there is more to do. */
 bool lane_send(struct lane *l, uint64_t now);
+/* The same without sockets: what comes is dropped. */
+void lane_send_discard(struct lane *l, uint64_t now);
 /* Forgets what was sealed for sockets that are gone, or for peers that may be. */
 void lane_send_forget(struct lane *l);
 

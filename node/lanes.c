@@ -152,8 +152,10 @@ static bool work(struct lane *l)
 	uint64_t now = clock_now();
 	bool more = false;
 
-	if (!l->udp)
-		return false;
+	if (!l->udp) {
+		lane_send_discard(l, now);
+		return l->ready & READY_TUN;
+	}
 	if (l->ready & READY_V4 && !lane_receive(l, IP_V4, now))
 		l->ready &= ~(unsigned)READY_V4;
 	if (l->ready & READY_V6 && !lane_receive(l, IP_V6, now))
