@@ -51,7 +51,7 @@ struct fair_stats {
 
 struct fair_flow {
 	struct fair_item *head, *tail;
-	uint64_t first_above_ns; /* when it will have been late for an interval; 0: it is not late */
+	uint64_t first_above_ns; /* when it will have been late for an interval; 0: is not late */
 	uint64_t drop_next_ns;
 	uint32_t count;          /* drops since DROPPING began */
 	uint32_t count_before;   /* COUNT when it began */

@@ -202,7 +202,7 @@ static void codel_marks_what_may_be_marked(void **state)
 	assert_int_equal(q.stats.dropped_codel, 0);
 }
 
-static void codel_remembers_a_flow_and_not_its_bucket(void **state)
+static void codel_remembers_a_flow(void **state)
 {
 	uint64_t marks[20], now = 0;
 
@@ -211,6 +211,15 @@ static void codel_remembers_a_flow_and_not_its_bucket(void **state)
 	watch_marks(3, &now, marks, 20);
 	watch_marks(3, &now, marks, 2);
 	assert_true(marks[1] - marks[0] < FAIR_INTERVAL_NS / 4);
+}
+
+static void codel_does_not_remember_a_bucket(void **state)
+{
+	uint64_t marks[20], now = 0;
+
+	(void)state;
+	fair_init(&q, &ROOMY);
+	watch_marks(3, &now, marks, 20);
 	watch_marks(3 + FAIR_SETS, &now, marks, 2);
 	assert_in_range(marks[1] - marks[0], FAIR_INTERVAL_NS, FAIR_INTERVAL_NS + MS / 2);
 	assert_int_equal(q.tags[3 * FAIR_WAYS], 3 + FAIR_SETS); /* it was in the same one */
@@ -373,7 +382,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(codel_drops_what_the_rfc_drops),
 		cmocka_unit_test(codel_marks_what_may_be_marked),
-		cmocka_unit_test(codel_remembers_a_flow_and_not_its_bucket),
+		cmocka_unit_test(codel_remembers_a_flow),
+		cmocka_unit_test(codel_does_not_remember_a_bucket),
 		cmocka_unit_test(codel_begins_anew_when_all_were_taken_out),
 		cmocka_unit_test(bounds_hold_and_nothing_is_lost),
 	};

@@ -117,7 +117,7 @@ static void bulk_flows_share_by_bytes(void **state)
 	}
 }
 
-/* Two that send one packet whenever the other's has left are new all the time, and yet not sparse. */
+/* Two that send one packet whenever the other's has left are new all the time, but not sparse. */
 static void who_is_always_new_starves_nobody(void **state)
 {
 	uint32_t bulk = 0;
@@ -319,7 +319,8 @@ static void simulate(struct source sources[static SOURCES], uint64_t until)
 /* Each bulk flow alone would fill the drain. */
 static void a_ping_waits_for_little_more_than_what_is_being_sent(void **state)
 {
-	const struct fair_config cfg = { 1024, 4U << 20, QUANTUM, FAIR_TARGET_NS, FAIR_INTERVAL_NS };
+	const struct fair_config cfg = { 1024, 4U << 20, QUANTUM, FAIR_TARGET_NS,
+		                         FAIR_INTERVAL_NS };
 	struct source sources[SOURCES] = {
 		[PING] = { .hash = PING, .bytes = 84, .every_ns = MS, .next_ns = 500 * US },
 		[LONG] = { .hash = LONG, .bytes = 65000, .every_ns = 65000 },
