@@ -9,7 +9,11 @@
 
 #include "linux/udp_state.h"
 
-#define BUFFER_BYTES (4 << 20) /* about 20 ms at 1 Gbit/s, in the kernel's accounting */
+/* In the kernel's accounting, which counts more than the datagrams. What comes in must find room
+ * while we do not run: 20 ms at 1 Gbit/s. What goes out waits in the kernel first come, first
+ * served, so there shall be little of it. */
+#define RECEIVE_BYTES (4 << 20)
+#define SEND_BYTES    (256 << 10)
 #define PORT_TRIES   64        /* for a port that is free for both families */
 #define TRAINS_TAKEN 4         /* by udp_receive at once */
 
@@ -23,10 +27,10 @@ bool udp_set_int(int fd, int level, int option, int value)
 static void set_buffers(int fd)
 {
 	/* Only CAP_NET_ADMIN may pass the system's limit; without it the limit is what we get. */
-	if (!udp_set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES))
-		(void)udp_set_int(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
-	if (!udp_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES))
-		(void)udp_set_int(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+	if (!udp_set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES))
+		(void)udp_set_int(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES);
+	if (!udp_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BYTES))
+		(void)udp_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BYTES);
 }
 
 static bool set_options4(int fd)

@@ -33,7 +33,7 @@ static struct slot *take(struct slot **list)
 enum err lane_send_init(struct lane *l)
 {
 	const struct fair_config cfg = { .max_items = SLOTS - 1,
-		                         .max_bytes = QUEUE_BYTES,
+		                         .max_bytes = QUEUE_BYTES + BIG_SIZE,
 		                         .quantum = QUANTUM,
 		                         .target_ns = FAIR_TARGET_NS,
 		                         .interval_ns = FAIR_INTERVAL_NS };
@@ -123,12 +123,25 @@ static struct slot *slot_to_read(struct lane *l)
 	return s->free_big ? take(&s->free_big) : NULL;
 }
 
+static bool is_full(struct lane *l, uint64_t now)
+{
+	struct sender *s = &l->sender;
+
+	if (fair_bytes(&s->queue) < QUEUE_BYTES)
+		return false;
+	if (now < s->drop_after)
+		return true;
+	s->drop_after = now + FULL_DROP_NS;
+	drop(l, fair_evict(&s->queue));
+	return false;
+}
+
 static void fill(struct lane *l, uint64_t now)
 {
 	const struct tun *tun = l->all->cfg.tun;
 	uint32_t bytes = 0, reads = 0;
 
-	while (reads < READS && bytes < READ_BYTES) {
+	while (reads < READS && bytes < READ_BYTES && !is_full(l, now)) {
 		struct slot *slot = slot_to_read(l);
 		int len;
 
@@ -197,28 +210,36 @@ static void account(struct lane *l, size_t done, uint64_t now)
 	s->sent += done;
 }
 
-static void wait_for_socket(struct lane *l)
+static void watch(struct lane *l, int fd, uint32_t events, enum lane_ready what)
+{
+	struct epoll_event event = { .events = events, .data.u32 = what };
+
+	if (fd >= 0)
+		epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+}
+
+/* The backlog then forms in the device's queue, where it belongs. */
+static void block(struct lane *l)
 {
 	struct sender *s = &l->sender;
 	bool v4 = s->trains[s->sent].remote.ip.family == IP_V4;
-	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLONESHOT,
-		                     .data.u32 = v4 ? READY_V4 : READY_V6 };
 
 	l->blocked = true;
-	epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, udp_fd(l->udp, v4 ? IP_V4 : IP_V6), &event);
+	l->ready &= ~(unsigned)READY_TUN;
+	watch(l, l->tun_fd, 0, READY_TUN);
+	watch(l, udp_fd(l->udp, v4 ? IP_V4 : IP_V6), EPOLLIN | EPOLLOUT,
+	      v4 ? READY_V4 : READY_V6);
 }
 
+/* A socket takes more again, or is gone. */
 static void unblock(struct lane *l)
 {
-	struct epoll_event event = { .events = EPOLLIN };
-
-	for (int v6 = 0; v6 < 2; v6++) {
-		int fd = udp_fd(l->udp, v6 ? IP_V6 : IP_V4);
-
-		event.data.u32 = v6 ? READY_V6 : READY_V4;
-		if (fd >= 0)
-			epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, fd, &event);
-	}
+	l->blocked = false;
+	watch(l, l->tun_fd, EPOLLIN, READY_TUN);
+	if (!l->udp)
+		return;
+	watch(l, udp_fd(l->udp, IP_V4), EPOLLIN, READY_V4);
+	watch(l, udp_fd(l->udp, IP_V6), EPOLLIN, READY_V6);
 }
 
 /* True when all is sent. */
@@ -226,13 +247,13 @@ static bool flush(struct lane *l, uint64_t now)
 {
 	struct sender *s = &l->sender;
 
-	if (s->sent < s->count && !l->blocked)
+	if (s->sent < s->count)
 		account(l, udp_send_trains(l->udp, s->trains + s->sent, s->count - s->sent), now);
 	if (s->sent < s->count) {
 		/* Peers may be removed before it goes on. */
 		memset(s->peers, 0, sizeof(s->peers));
 		if (!l->blocked)
-			wait_for_socket(l);
+			block(l);
 		return false;
 	}
 	s->sent = s->count = 0;
@@ -247,7 +268,8 @@ void lane_send_forget(struct lane *l)
 	lane_count(&l->counters.udp_tx_errors, s->count - s->sent);
 	s->sent = s->count = 0;
 	s->out_len = 0;
-	l->blocked = false;
+	if (l->blocked)
+		unblock(l);
 }
 
 /* Whether a datagram of LEN bytes may ride on T, which ends at the end of what is sealed. */
@@ -360,17 +382,17 @@ static void drain(struct lane *l, uint64_t now)
 
 bool lane_send(struct lane *l, uint64_t now)
 {
-	struct sender *s = &l->sender;
-	bool waited = s->sent < s->count;
-
-	if (l->ready & READY_TUN)
-		fill(l, now);
-	if (waited && !l->blocked)
-		unblock(l);
+	if (l->blocked && !l->writable)
+		return false;
+	l->writable = false;
 	if (!flush(l, now))
 		return false;
+	if (l->blocked)
+		unblock(l);
+	if (l->ready & READY_TUN)
+		fill(l, now);
 	drain(l, now);
-	return flush(l, now) && !fair_is_empty(&s->queue);
+	return flush(l, now) && !fair_is_empty(&l->sender.queue);
 }
 
 void lane_send_discard(struct lane *l, uint64_t now)

@@ -17,7 +17,11 @@
 #define PACKET_MAX  65535
 #define SMALL_MAX   2048 /* of a small slot, its packet and room for padding */
 #define BIG_SIZE    (PACKET_MAX + 1 + 64)
+/* When so much waits, the rest is left in the device, where it costs no memory, and the fattest flow
+ * loses a packet now and then, which tells its sender. To drop all that is too much would be to
+ * punish a sender for a moment in which we did not run. */
 #define QUEUE_BYTES (512U << 10)
+#define FULL_DROP_NS (5 * NS_PER_MS)
 
 #define READS          64   /* packets from the TUN device before some are sealed */
 #define READ_BYTES     (256U << 10)
@@ -61,6 +65,7 @@ struct sender {
 	uint64_t narrow_until; /* of the last of them */
 	struct segmenter segmenter;
 	uint32_t hash_seed;
+	uint64_t drop_after; /* the next time that a full queue is told of by a drop */
 };
 
 struct receiver {
@@ -86,7 +91,8 @@ struct lane {
 	bool started;
 	pthread_mutex_t gate; /* held by the lane while it works on a batch */
 	int epoll_fd, kick_fd, tun_fd;
-	bool blocked;      /* a socket is full: the TUN device is left alone */
+	bool blocked;      /* a socket is full: the TUN device is left alone ... */
+	bool writable;     /* ... until it takes more */
 	unsigned ready;    /* enum lane_ready: what may have something */
 	struct udp *udp;
 	struct wg_lane wg;

@@ -143,7 +143,7 @@ static void wait_for_work(struct lane *l, bool block)
 		else if (events[i].events & ~(uint32_t)EPOLLOUT)
 			l->ready |= events[i].data.u32;
 		if (events[i].events & EPOLLOUT)
-			l->blocked = false;
+			l->writable = true;
 	}
 }
 
@@ -322,7 +322,6 @@ static enum err adopt(struct lane *l, struct udp *udp)
 	enum err e;
 
 	l->udp = udp;
-	l->blocked = false;
 	e = watch(l, udp_fd(udp, IP_V4), EPOLLIN, READY_V4);
 	return e ? e : watch(l, udp_fd(udp, IP_V6), EPOLLIN, READY_V6);
 }
