@@ -144,11 +144,12 @@ def sessions_ok(r, count, seconds):
 
 # --- the colony ----------------------------------------------------------------------------------
 
-def start(world, report, agents, count, limit):
+def start(world, report, agents, count, rate, limit):
     began = cpu_seconds(world.colony)
-    r = agents.ask("start 120")
+    r = agents.ask(f"start {120 + (count / rate if rate else 0)}")
     cpu = cpu_seconds(world.colony) - began
-    report.say(f"{count} agents start at once: tunnel and address", times(r),
+    pace = f"{rate} a second" if rate else "at once"
+    report.say(f"{count} agents start {pace}: tunnel and address", times(r),
                f"{limit} s" if limit else "", sessions_ok(r, count, limit) if limit else None)
     print(f"  colony: {cpu:.2f} s CPU, {memory_mb(world.colony):.1f} MB; sent to it {r['out']}; "
           f"heard of it {r['in']}")
@@ -187,8 +188,10 @@ def restart(world, report, agents, count, limit, down):
 def colony(world, report, count, args):
     world.new_mesh()
     limit = 2 if count <= 100 else None
-    with world.play(count, args.sources or count) as agents:
-        start(world, report, agents, count, limit)
+    # More than that at once is more than this generator can do on a core of its own.
+    rate = args.rate or (500 if count > 2000 else None)
+    with world.play(count, args.sources or count, rate) as agents:
+        start(world, report, agents, count, rate, limit)
         if "idle" in args.points:
             idle(world, report, agents, count, args.seconds)
         if "restart" in args.points:
@@ -298,6 +301,7 @@ def main():
     parser.add_argument("--agents", type=int, action="append", help="how many; default 100, 1000")
     parser.add_argument("--sources", type=int, help="addresses that they come from; default: one "
                         "each for agents, one for all plain peers")
+    parser.add_argument("--rate", type=int, help="agents that start per second")
     parser.add_argument("--seconds", type=int, default=30, help="of idling")
     parser.add_argument("--only", action="append", choices=points, dest="points")
     parser.add_argument("--wg", help="another plain hub, such as 'wireguard-go -f'")

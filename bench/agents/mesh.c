@@ -1,12 +1,15 @@
 /* The member as an agent of a mesh. The discovery server is played: whoever asks is told at once
- * where the colony is, as if it had no NAT. */
+ * where the colony is, as if it had no NAT. Punches are answered as fast as a colony can that answers
+ * one at a time. */
 #include "swarm.h"
 
 #include <stdio.h>
 
 #include "linux/entropy.h"
 
-#define TTL_S 300
+#define TTL_S         300
+#define PUNCH_NS      (2 * NS_PER_MS)
+#define PUNCH_WAIT_NS (20 * NS_PER_S) /* what agents ask for */
 
 static enum err save(void *ctx, const struct agent_state *state)
 {
@@ -56,6 +59,18 @@ static void answer(struct member *m, enum rpc_method method)
 	agent_reply(m->agent, r, m->swarm->now);
 }
 
+static void call(struct member *m, enum rpc_method method)
+{
+	struct swarm *s = m->swarm;
+
+	if (method != RPC_INITIATE_PUNCH) {
+		answer(m, method);
+		return;
+	}
+	s->punch_ns = (s->punch_ns > s->now ? s->punch_ns : s->now) + PUNCH_NS;
+	m->punch_ns = time_min(s->punch_ns, s->now + PUNCH_WAIT_NS);
+}
+
 static void send_inner(struct member *m, const struct mesh_action *a)
 {
 	uint8_t buf[DATAGRAM_MAX];
@@ -81,7 +96,11 @@ static void carry_out(struct member *m, const struct mesh_action *a)
 {
 	switch (a->type) {
 	case MESH_CALL:
-		answer(m, a->method);
+		call(m, a->method);
+		break;
+	case MESH_CANCEL:
+		if (a->method == RPC_INITIATE_PUNCH)
+			m->punch_ns = TIME_NEVER;
 		break;
 	case MESH_SEND:
 		member_send(m, &a->remote, a->bytes, a->len);
@@ -97,7 +116,6 @@ static void carry_out(struct member *m, const struct mesh_action *a)
 		m->failed = true;
 		m->swarm->failures++;
 		break;
-	case MESH_CANCEL:    /* answered already */
 	case MESH_ADDRESSES:
 		break;
 	}
@@ -111,6 +129,10 @@ bool mesh_turn(struct member *m)
 
 	if (m->failed)
 		return false;
+	if (m->punch_ns <= m->swarm->now) {
+		answer(m, RPC_INITIATE_PUNCH);
+		m->punch_ns = TIME_NEVER;
+	}
 	agent_tick(m->agent, m->swarm->now);
 	while (agent_next_action(m->agent, &action)) {
 		any = true;

@@ -165,7 +165,7 @@ void member_settle(struct member *m)
 	}
 	at = wg_deadline(m->device);
 	if (m->agent && !m->failed)
-		at = time_min(at, agent_deadline(m->agent));
+		at = time_min(at, time_min(m->punch_ns, agent_deadline(m->agent)));
 	if (at == TIME_NEVER)
 		heap_remove(&s->heap, &m->wake);
 	else
@@ -345,6 +345,7 @@ bool swarm_init(struct swarm *s, const struct options *o)
 		m->swarm = s;
 		m->number = i;
 		m->fd = -1;
+		m->punch_ns = TIME_NEVER;
 		timer_init(&m->wake, 0);
 		if (o->has_secret)
 			x25519_generate(m->private_key, &linux_rng);

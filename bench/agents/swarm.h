@@ -42,6 +42,7 @@ struct member {
 	uint64_t began_ns;
 	uint64_t up_ns;         /* since the last mark; 0: not yet */
 	uint64_t session_ns;    /* of the latest session */
+	uint64_t punch_ns;      /* when its InitiatePunch is answered; TIME_NEVER: it has not asked */
 	bool failed;            /* the agent gave up for good */
 };
 
@@ -57,6 +58,7 @@ struct swarm {
 	struct traffic in, out;
 	uint64_t send_failures, sessions, failures;
 	struct rpc_reply reply; /* of the server that we play; too big for the stack */
+	uint64_t punch_ns;      /* when the colony that we play can answer the next punch */
 	uint8_t bytes[DATAGRAM_MAX];
 };
 
