@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include "linux/clock.h"
+#include "linux/memory.h"
 
 #define ROUNDS           4  /* batches from one socket before others have their turn */
 #define MESSAGES         64 /* of the lanes, before packets have their turn */
+#define TRIM_MS          2000  /* after the first session */
+#define TRIM_AGAIN_MS    60000 /* after later ones */
 #define SETTLE_ROUNDS    8  /* hooks that keep asking for more wait for the loop's next turn */
 
 /* One socket under poll. It outlives the socket by one turn of the loop when the port changes. */
@@ -100,6 +103,23 @@ static size_t send_output(struct interface *i, uint64_t now)
 	return n;
 }
 
+static void on_trim(uv_timer_t *timer)
+{
+	(void)timer;
+	memory_drop_text();
+}
+
+/* A handshake walks through much of the cryptography library, which packets have no use for. */
+static void trim_soon(struct interface *i)
+{
+	uint64_t first = i->trimmed ? TRIM_AGAIN_MS : TRIM_MS;
+
+	if (uv_is_active((uv_handle_t *)&i->trim_timer) || i->closing)
+		return;
+	i->trimmed = true;
+	uv_timer_start(&i->trim_timer, on_trim, first, 0);
+}
+
 static bool hand_out_events(struct interface *i, uint64_t now)
 {
 	struct wg_event event;
@@ -107,6 +127,8 @@ static bool hand_out_events(struct interface *i, uint64_t now)
 
 	while (wg_next_event(i->device, &event)) {
 		any = true;
+		if (event.type == WG_EVENT_SESSION)
+			trim_soon(i);
 		if (i->hooks.event)
 			i->hooks.event(i->hooks.ctx, &event, now);
 	}
@@ -408,8 +430,10 @@ enum err interface_io_start(struct interface *i)
 	if (handshakes_start(i))
 		return ERR_NOMEM;
 	assign_buffers(i);
-	i->timer_poll.data = i->more_work.data = i->wake_poll.data = i;
+	i->timer_poll.data = i->more_work.data = i->trim_timer.data = i->wake_poll.data = i;
 	uv_idle_init(i->loop, &i->more_work);
+	interface_hold(i);
+	uv_timer_init(i->loop, &i->trim_timer);
 	interface_hold(i);
 	if (uv_poll_init(i->loop, &i->wake_poll, i->wake_fd))
 		return ERR_IO;
@@ -438,4 +462,5 @@ void interface_io_stop(struct interface *i)
 	close_handle((uv_handle_t *)&i->wake_poll);
 	close_handle((uv_handle_t *)&i->timer_poll);
 	close_handle((uv_handle_t *)&i->more_work);
+	close_handle((uv_handle_t *)&i->trim_timer);
 }

@@ -40,7 +40,7 @@ struct interface {
 
 	/* Handles. OPEN_HANDLES counts those whose close callback has not come. */
 	uv_poll_t wake_poll, monitor_poll, timer_poll;
-	uv_timer_t network_timer;
+	uv_timer_t network_timer, trim_timer;
 	uv_idle_t more_work;
 	struct udp_watch *watch4, *watch6;
 	unsigned open_handles;
@@ -49,6 +49,7 @@ struct interface {
 	uint64_t armed_ns; /* when it fires; TIME_NEVER: not armed */
 	bool settling, settle_again; /* hooks may call back into the interface */
 	bool closing, gone;
+	bool trimmed;
 	bool rechecking; /* network_timer runs for the second look at the sources */
 	/* Sources that were given up a moment ago. What was on its way to them still comes in, and
 	 * must not bring them back. */

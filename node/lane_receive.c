@@ -179,20 +179,23 @@ static void take_train(struct lane *l, const struct udp_train *t, const struct w
 bool lane_receive(struct lane *l, enum ip_family family, uint64_t now)
 {
 	struct receiver *r = &l->receiver;
-	size_t n;
+	size_t n, want = r->want ? r->want : RECEIVE_TRAINS;
+	uint32_t bytes = 0;
 
-	for (size_t i = 0; i < RECEIVE_TRAINS; i++)
+	for (size_t i = 0; i < want; i++)
 		r->trains[i].len = RECEIVE_SIZE;
-	n = udp_receive_trains(l->udp, family, r->trains, RECEIVE_TRAINS);
+	n = udp_receive_trains(l->udp, family, r->trains, want);
 	if (!atomic_load_explicit(&l->all->open, memory_order_relaxed))
-		return n == RECEIVE_TRAINS;
+		return n == want;
 	for (size_t i = 0; i < n; i++) {
 		const struct udp_train *t = &r->trains[i];
 
+		bytes += t->len;
 		r->paths[i] = (struct wg_path){ t->remote, t->local, t->ifindex };
 		take_train(l, t, &r->paths[i], now);
 	}
 	if (r->count)
 		open_batch(l, now);
-	return n == RECEIVE_TRAINS;
+	r->want = bytes > n * LONG_BYTES ? LONG_TRAINS : RECEIVE_TRAINS;
+	return n == want;
 }

@@ -129,9 +129,11 @@ static bool is_full(struct lane *l, uint64_t now)
 
 	if (fair_bytes(&s->queue) < QUEUE_BYTES)
 		return false;
-	if (now < s->drop_after)
+	if (!s->drop_at)
+		s->drop_at = now + BEHIND_NS;
+	if (now < s->drop_at)
 		return true;
-	s->drop_after = now + FULL_DROP_NS;
+	s->drop_at = now + NEXT_DROP_NS;
 	drop(l, fair_evict(&s->queue));
 	return false;
 }
@@ -154,6 +156,7 @@ static void fill(struct lane *l, uint64_t now)
 			continue;
 		if (len <= 0) {
 			l->ready &= ~(unsigned)READY_TUN;
+			l->sender.drop_at = 0;
 			if (len == ERR_NOT_FOUND)
 				device_gone(l);
 			break;

@@ -12,16 +12,18 @@
 
 /* Between TUN and sealing: super-packets wait where they were read to, others in a copy of their
  * size, so that few pages are ever touched. */
-#define BIG_SLOTS   24
+#define BIG_SLOTS   48
 #define SMALL_SLOTS 256
 #define PACKET_MAX  65535
 #define SMALL_MAX   2048 /* of a small slot, its packet and room for padding */
 #define BIG_SIZE    (PACKET_MAX + 1 + 64)
-/* When so much waits, the rest is left in the device, where it costs no memory, and the fattest flow
- * loses a packet now and then, which tells its sender. To drop all that is too much would be to
- * punish a sender for a moment in which we did not run. */
-#define QUEUE_BYTES (512U << 10)
-#define FULL_DROP_NS (5 * NS_PER_MS)
+/* When so much waits, the rest is left in the device, where it costs no memory. If the device was
+ * not empty for a while, the fattest flow loses a packet, and again as long as that lasts: what
+ * CoDel would do, could it see how long packets wait in there. To drop all that is too much would
+ * be to punish a sender for a moment in which we did not run. */
+#define QUEUE_BYTES   (2U << 20)
+#define BEHIND_NS     (100 * NS_PER_MS)
+#define NEXT_DROP_NS  (20 * NS_PER_MS)
 
 #define READS          64   /* packets from the TUN device before some are sealed */
 #define READ_BYTES     (256U << 10)
@@ -30,6 +32,8 @@
 #define TRAIN_MAX      65507 /* bytes of a UDP datagram over IPv4 */
 #define TRAIN_SEGMENTS 64    /* UDP_MAX_SEGMENTS of older kernels */
 #define RECEIVE_TRAINS 8
+#define LONG_TRAINS    2
+#define LONG_BYTES     (16U << 10)
 #define RECEIVE_SIZE   (65536 + 64)
 #define OWNER_BYTES    (256U << 10)
 
@@ -65,7 +69,7 @@ struct sender {
 	uint64_t narrow_until; /* of the last of them */
 	struct segmenter segmenter;
 	uint32_t hash_seed;
-	uint64_t drop_after; /* the next time that a full queue is told of by a drop */
+	uint64_t drop_at; /* when to tell of a device that was never empty; 0: it was */
 };
 
 struct receiver {
@@ -74,6 +78,7 @@ struct receiver {
 	struct wg_path paths[RECEIVE_TRAINS];
 	struct wg_datagram datagrams[WG_LANE_BATCH];
 	size_t count;
+	size_t want; /* trains at once: few of long ones, so that the way out has its turn soon */
 	struct coalescer coalescer;
 	bool plain; /* the device refused a super-packet: packets go one by one */
 };
