@@ -113,21 +113,20 @@ static bool has_input(const struct swarm *s)
 /* Returns false at a line that it does not know. */
 static bool obey(struct swarm *s, const char *line)
 {
-	char word[16];
-	double seconds;
+	size_t word = strcspn(line, " \n");
+	double seconds = strtod(line + word, NULL);
+	bool starts = strncmp(line, "start ", word + 1) == 0;
+	bool restarts = strncmp(line, "restart ", word + 1) == 0;
 	uint64_t until;
 
-	if (sscanf(line, "%15s %lf", word, &seconds) != 2 || seconds <= 0 || seconds > 86400)
+	if (!(seconds > 0 && seconds <= 86400))
+		return false;
+	if (!starts && !restarts && strncmp(line, "idle ", word + 1) != 0)
 		return false;
 	swarm_mark(s);
 	until = s->now + (uint64_t)(seconds * 1e9);
-	if (strcmp(word, "start") == 0 || strcmp(word, "restart") == 0)
-		swarm_run(s, until, all_up);
-	else if (strcmp(word, "idle") == 0)
-		swarm_run(s, until, NULL);
-	else
-		return false;
-	report(s, strcmp(word, "start") != 0);
+	swarm_run(s, until, starts || restarts ? all_up : NULL);
+	report(s, !starts);
 	return true;
 }
 

@@ -183,9 +183,9 @@ static bool is_inner(const struct wg_packet *p)
 static bool receive(struct member *m)
 {
 	struct swarm *s = m->swarm;
-	struct sockaddr_in sin;
+	struct sockaddr_in sin = { 0 };
 	socklen_t len = sizeof(sin);
-	struct wg_packet pkt = { .buf = s->bytes, .cap = sizeof(s->bytes) };
+	struct wg_packet pkt = { .buf = s->bytes, .cap = sizeof(s->bytes), .peer = NULL };
 	ssize_t n = recvfrom(m->fd, s->bytes, sizeof(s->bytes), 0, (struct sockaddr *)&sin, &len);
 
 	if (n < 0)
@@ -276,6 +276,13 @@ static int milliseconds_until(const struct swarm *s, uint64_t at)
 	return at < 1000 ? (int)at : 1000;
 }
 
+static void serve(struct member *m)
+{
+	for (int i = 0; i < RECEIVE && receive(m); i++)
+		continue;
+	member_settle(m);
+}
+
 void swarm_run(struct swarm *s, uint64_t until, bool (*done)(const struct swarm *s))
 {
 	struct epoll_event events[EVENTS];
@@ -289,15 +296,10 @@ void swarm_run(struct swarm *s, uint64_t until, bool (*done)(const struct swarm 
 		               milliseconds_until(s, time_min(until, next)));
 		s->now = clock_now();
 		for (int i = 0; i < n; i++) {
-			struct member *m = events[i].data.ptr;
-
-			if (!m) {
+			if (events[i].data.ptr)
+				serve(events[i].data.ptr);
+			else
 				s->input = true;
-				continue;
-			}
-			for (int k = 0; k < RECEIVE && receive(m); k++)
-				continue;
-			member_settle(m);
 		}
 		wake_due(s);
 	}
