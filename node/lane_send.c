@@ -375,6 +375,9 @@ static void drain(struct lane *l, uint64_t now)
 			packet_mark_ce(slot->buf, slot->len);
 			lane_count(&l->counters.queue_marked, 1);
 		}
+		/* What is small does not wait until something long was sealed. */
+		if (slot->big && s->out_len && s->out_len < SMALL_MAX)
+			(void)flush(l, now);
 		if (verdict == FAIR_DROP)
 			lane_count(&l->counters.queue_dropped, 1);
 		else
