@@ -16,7 +16,7 @@ WARREN = os.path.abspath(os.environ.get(
     "WARREN", os.path.join(os.path.dirname(__file__), "..", "..", "build", "warren")))
 
 # What a sanitiser or a failed assertion leaves behind.
-CRASH = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|broken invariant"
+CRASH = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|broken invariant"
                    r"|Segmentation fault")
 
 def is_sanitized():
@@ -142,12 +142,12 @@ def check_for_crashes(lab):
             raise LabError(f"{process.name} crashed\n{process.tail(60)}")
 
 
-def pair(lab, first="warren", second="warren", port1=5001, port2=5002):
+def pair(lab, first="warren", second="warren", port1=5001, port2=5002, env1=None, env2=None):
     """Two hosts on a cable, an interface each, with addresses inside, not yet peers."""
     a, b = lab.host("a"), lab.host("b")
     cable(a, b)
-    one = Interface(a, "wg1", first, port1).start().address("10.9.0.1/24", "fd09::1/64")
-    two = Interface(b, "wg2", second, port2).start().address("10.9.0.2/24", "fd09::2/64")
+    one = Interface(a, "wg1", first, port1).start(**(env1 or {})).address("10.9.0.1/24", "fd09::1/64")
+    two = Interface(b, "wg2", second, port2).start(**(env2 or {})).address("10.9.0.2/24", "fd09::2/64")
     return one, two
 
 
