@@ -66,10 +66,11 @@ soak: ## the lab at full length: 20 starts of each kind, ten minutes without a s
 	@$(call cmake,test)
 	@WARREN_SOAK=1 ctest --test-dir build/asan --output-on-failure -L lab
 
-bench: ## a TCP stream beside wireguard-go; the server under load, beside nginx and SQLite
+bench: ## the packet path, beside wireguard-go; the server under load, beside nginx and SQLite
 	@tools/install-packages test bench
 	@$(call cmake,release,-DWARREN_BENCH=ON)
-	@/usr/bin/python3 -B bench/throughput.py build/warren
+	@build/bench/warren_steps
+	@/usr/bin/python3 -B bench/tunnel.py build/warren
 	@/usr/bin/python3 -B bench/server.py build/warren build/bench
 
 wasm: ## core/ freestanding for wasm32: fails at the first system header
