@@ -10,7 +10,7 @@ ctest = ctest --test-dir build/$(1) --output-on-failure -j $(JOBS)
 # clang's own freestanding headers: the wasm build sees no others.
 clang_include = $(shell clang -print-resource-dir)/include
 
-.PHONY: all help packages demo test acceptance test-asan test-clang lint fuzz soak bench wasm worker install clean
+.PHONY: all help packages demo test acceptance test-asan test-clang test-tsan lint fuzz soak bench wasm worker install clean
 
 all: ## build/warren, optimised
 	@command -v cmake >/dev/null || { echo "cmake is missing: make packages" >&2; exit 1; }
@@ -34,6 +34,7 @@ test: ## everything that must hold before a change goes in
 	@$(MAKE) --no-print-directory worker
 	@$(MAKE) --no-print-directory test-asan
 	@$(MAKE) --no-print-directory test-clang
+	@$(MAKE) --no-print-directory test-tsan
 	@$(MAKE) --no-print-directory lint
 	@echo "make test: everything passed"
 
@@ -50,6 +51,12 @@ test-asan: ## unit, interoperability, acceptance and lab tests under ASan and UB
 test-clang: ## the same sources with clang's warnings and sanitizers; unit tests
 	@$(call cmake,clang)
 	@$(call ctest,clang) -L unit
+
+# Nothing is suppressed: the libraries are not instrumented, and keep to what they promise.
+test-tsan: ## what runs on several threads, under ThreadSanitizer: any data race fails
+	@$(call cmake,tsan)
+	@TSAN_OPTIONS="halt_on_error=1 exitcode=66" $(call ctest,tsan) \
+		-R '^(crypto_aead|queue_ring_threads|node_handshakes|interop\.threads)'
 
 lint: ## clang-tidy, cppcheck, and the house rules that a script can check
 	@$(call cmake,clang) >/dev/null
