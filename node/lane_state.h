@@ -119,6 +119,7 @@ struct lanes {
 	unsigned next;  /* whose message the owner takes next */
 	bool taken;     /* one of NEXT's is out */
 	bool steered;
+	int nice; /* of the threads */
 	unsigned count;
 	struct lane lane[];
 };

@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "linux/clock.h"
-#include "linux/slice.h"
+#include "linux/priority.h"
 
 #define TURNS_BETWEEN_POLLS 8 /* of a busy lane: how soon it sees that another source is ready */
 #define EVENTS 4
-/* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for the end of
- * another's turn lets a queue build up meanwhile. */
+/* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for them lets a queue
+ * build up in a socket, where a ping waits behind everything else; so lanes come before programs, as
+ * the kernel's own packet path does. */
+#define NICE     (-15)
 #define SLICE_NS (100 * NS_PER_US)
 
 unsigned lanes_for_host(void)
@@ -27,6 +29,13 @@ unsigned lanes_for_host(void)
 	if (!n && sched_getaffinity(0, sizeof(set), &set) == 0)
 		n = (unsigned long)CPU_COUNT(&set);
 	return n < 1 ? 1 : n > LANES_MAX ? LANES_MAX : (unsigned)n;
+}
+
+static int nice_for_host(void)
+{
+	const char *wish = getenv("WARREN_NICE");
+
+	return wish ? (int)strtol(wish, NULL, 10) : NICE;
 }
 
 /* ---- the gate ---- */
@@ -170,7 +179,7 @@ static void *run(void *arg)
 	struct lane *l = arg;
 	bool more = false;
 
-	slice_set(SLICE_NS);
+	priority_set(l->all->nice, SLICE_NS);
 
 	for (unsigned turn = 0; !atomic_load_explicit(&l->all->stopping, memory_order_relaxed);
 	     turn++) {
@@ -248,6 +257,7 @@ enum err lanes_start(const struct lanes_config *cfg, struct lanes **out)
 		return ERR_NOMEM;
 	l->cfg = *cfg;
 	l->count = cfg->count;
+	l->nice = nice_for_host();
 	pthread_mutex_init(&l->turnstile, NULL);
 	for (unsigned i = 0; i < l->count; i++) {
 		struct lane *lane = &l->lane[i];

@@ -25,7 +25,7 @@ struct lanes_config {
 #define LANES_MAX 64
 
 /* How many lanes suit this host: one per CPU that we may run on; WARREN_LANES in the environment
- * says otherwise. */
+ * says otherwise. (WARREN_NICE says how their threads rank among others.) */
 unsigned lanes_for_host(void);
 
 /* Starts the threads; nothing flows before lanes_set_udp and lanes_set_open. ERR_NOMEM, ERR_IO. */

@@ -1,4 +1,4 @@
-#include "linux/slice.h"
+#include "linux/priority.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,12 +12,18 @@ struct attributes {
 	uint64_t runtime, deadline, period;
 };
 
-void slice_set(uint64_t ns)
+void priority_set(int nice, uint64_t slice_ns)
 {
 	struct attributes a = { .size = sizeof(a) };
+	int32_t before;
 
 	if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) < 0 || a.policy != 0)
 		return; /* somebody chose another policy for us */
-	a.runtime = ns;
+	before = a.nice;
+	a.nice = nice;
+	a.runtime = slice_ns;
+	if (syscall(SYS_sched_setattr, 0, &a, 0) == 0)
+		return;
+	a.nice = before;
 	(void)syscall(SYS_sched_setattr, 0, &a, 0);
 }
