@@ -292,6 +292,14 @@ bool udp_set_gro(struct udp *u, bool on)
 	return !on;
 }
 
+bool udp_takes_trains(const struct udp *u)
+{
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	return getsockopt(udp_fd(u, IP_V4), IPPROTO_UDP, UDP_GRO, &on, &len) == 0 && on;
+}
+
 /* ---- sending ---- */
 
 static void write_message(struct udp *u, size_t i, const struct udp_message *m)

@@ -79,6 +79,8 @@ bool udp_is_steered(const struct udp *first);
 bool udp_set_gro(struct udp *u, bool on);
 /* Whether trains are sent as such. It may turn false for good while sending. */
 bool udp_sends_trains(const struct udp *u);
+/* Whether trains come in as such. */
+bool udp_takes_trains(const struct udp *u);
 /* The sizes of the buffers of one family's socket that the system allowed, in its own accounting.
  * 0 when it does not say. */
 void udp_buffers(const struct udp *u, enum ip_family family, uint32_t *receive, uint32_t *send);

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "crypto/crypto.h"
 #include "linux/clock.h"
 #include "linux/entropy.h"
 #include "linux/memory.h"
@@ -224,14 +225,25 @@ static enum err start_handles(struct interface *i)
 	return e;
 }
 
-static void log_ready(const struct interface *i)
+/* The choice of a provider says something only when it was not the obvious one. */
+static void log_ready(struct interface *i)
 {
-	char line[64];
+	const char *note = aead_provider_note();
+	struct interface_path path;
+	char line[256];
 	struct text t = TEXT_IN(line);
 
+	if (*note)
+		log_emit(&i->log, LOG_WARN, "crypto", note, "");
+	interface_path(i, &path);
 	text_kv(&t, "name", i->name);
 	text_kv_u64(&t, "port", udp_port(i->udp));
 	text_kv_u64(&t, "mtu", i->mtu);
+	text_kv(&t, "crypto", path.aead);
+	text_kv_u64(&t, "lanes", path.lanes);
+	text_kv(&t, "steered", path.steered ? "yes" : "no");
+	text_kv(&t, "tun", path.tun);
+	text_kv(&t, "udp", path.udp);
 	log_emit(&i->log, LOG_INFO, "interface", "ready", line);
 }
 
@@ -365,4 +377,18 @@ void interface_stats(struct interface *i, struct interface_stats *out)
 	out->tun_rx += out->lanes.tun_rx;
 	out->tun_tx += out->lanes.tun_tx;
 	out->tun_tx_errors += out->lanes.tun_tx_errors;
+}
+
+void interface_path(struct interface *i, struct interface_path *out)
+{
+	static const char *const udp[] = { "none", "gso", "gro", "gso,gro" };
+	const struct tun_offers *offers = &i->tun.offers;
+	struct lanes_stats stats;
+
+	lanes_stats(i->lanes, &stats);
+	out->lanes = lanes_count(i->lanes);
+	out->steered = stats.steered;
+	out->tun = offers->uso ? "tso,uso" : offers->tso ? "tso" : "none";
+	out->udp = udp[lanes_send_trains(i->lanes) | lanes_take_trains(i->lanes) << 1];
+	out->aead = aead_provider();
 }

@@ -89,4 +89,14 @@ struct interface_stats {
 };
 void interface_stats(struct interface *i, struct interface_stats *out);
 
+/* What the packet path uses of the host. */
+struct interface_path {
+	unsigned lanes;
+	bool steered;     /* a peer's packets stay on its lane */
+	const char *tun;  /* of "tso,uso", or "none" */
+	const char *udp;  /* of "gso,gro", or "none" */
+	const char *aead; /* aead_provider() */
+};
+void interface_path(struct interface *i, struct interface_path *out);
+
 #endif

@@ -7,7 +7,7 @@ enum err lane_receive_init(struct lane *l)
 {
 	struct receiver *r = &l->receiver;
 
-	r->storage = malloc((size_t)RECEIVE_TRAINS * RECEIVE_SIZE);
+	r->storage = aligned_alloc(LINE, (size_t)RECEIVE_TRAINS * RECEIVE_SIZE);
 	if (!r->storage)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < RECEIVE_TRAINS; i++)

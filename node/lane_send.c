@@ -41,8 +41,9 @@ enum err lane_send_init(struct lane *l)
 	uint8_t *p;
 
 	/* Pages that are never touched cost nothing. */
-	s->storage = malloc((size_t)BIG_SLOTS * BIG_SIZE + (size_t)SMALL_SLOTS * SMALL_MAX);
-	s->out = malloc(SEND_BYTES);
+	s->storage = aligned_alloc(LINE, (size_t)BIG_SLOTS * BIG_SIZE +
+	                                         (size_t)SMALL_SLOTS * SMALL_MAX);
+	s->out = aligned_alloc(LINE, SEND_BYTES);
 	if (!s->storage || !s->out)
 		return ERR_NOMEM;
 	fair_init(&s->queue, &cfg);
@@ -52,7 +53,7 @@ enum err lane_send_init(struct lane *l)
 		struct slot *slot = &s->slots[SLOTS - 1 - i];
 
 		slot->big = i >= SMALL_SLOTS;
-		slot->buf = p;
+		slot->buf = slot->big ? p + BIG_AT : p;
 		p += slot->big ? BIG_SIZE : SMALL_MAX;
 		give(s, slot);
 	}

@@ -381,6 +381,27 @@ unsigned lanes_count(const struct lanes *l)
 	return l->count;
 }
 
+/* A lane learns while it sends that trains do not pass. */
+bool lanes_send_trains(struct lanes *l)
+{
+	bool all = true;
+
+	lanes_enter(l);
+	for (unsigned i = 0; i < l->count; i++)
+		all = all && l->lane[i].udp && udp_sends_trains(l->lane[i].udp);
+	lanes_leave(l);
+	return all;
+}
+
+bool lanes_take_trains(const struct lanes *l)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < l->count; i++)
+		all = all && l->lane[i].udp && udp_takes_trains(l->lane[i].udp);
+	return all;
+}
+
 static uint64_t get(const _Atomic uint64_t *v)
 {
 	return atomic_load_explicit(v, memory_order_relaxed);

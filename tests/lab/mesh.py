@@ -16,7 +16,8 @@ COLONY_IP, COLONY_IP6 = "10.42.0.1", "fd42::1"
 HTTP_PORT, STUN_PORT = 8080, 3478
 
 STATUS_KEYS = {"schema", "role", "name", "mesh", "interface", "public_key", "addresses",
-               "listen_port", "uptime_seconds", "server", "nat", "peers"}
+               "listen_port", "uptime_seconds", "server", "nat", "peers", "crypto",
+               "path"}
 SERVER_KEYS = {"url", "state", "last_contact"}
 NAT_KEYS = {"mapping", "filtering", "public"}
 PEER_KEYS = {"name", "public_key", "allowed_ips", "state", "endpoint", "path", "rtt_ms",
