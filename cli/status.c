@@ -58,7 +58,7 @@ static void print_peer(const json_t *p)
 static void print_status(const json_t *o)
 {
 	const json_t *server = json_object_get(o, "server"), *nat = json_object_get(o, "nat");
-	const json_t *item;
+	const json_t *path = json_object_get(o, "path"), *item;
 	char line[512];
 	size_t index;
 
@@ -69,6 +69,10 @@ static void print_status(const json_t *o)
 	         (long long)json_integer_value(json_object_get(o, "listen_port")));
 	print_line("Interface:", line);
 	print_line("Public key:", text_at(o, "public_key"));
+	snprintf(line, sizeof(line), "%lld lanes, TUN %s, UDP %s, AEAD %s",
+	         (long long)json_integer_value(json_object_get(path, "lanes")),
+	         text_at(path, "tun"), text_at(path, "udp"), text_at(o, "crypto"));
+	print_line("Packet path:", line);
 	json_array_foreach(json_object_get(o, "addresses"), index, item)
 		print_line(index ? "" : "Addresses:", json_string_value(item));
 	snprintf(line, sizeof(line), "%s (%s)", text_at(server, "url"), text_at(server, "state"));

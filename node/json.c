@@ -51,3 +51,9 @@ json_t *json_time(uint64_t unix_s)
 	strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	return json_string(buf);
 }
+
+json_t *json_path(const struct interface_path *p)
+{
+	return json_pack("{s:i, s:b, s:s, s:s}", "lanes", (int)p->lanes, "steered", p->steered,
+	                 "tun", p->tun, "udp", p->udp);
+}

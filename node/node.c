@@ -554,12 +554,6 @@ static json_t *nat_status(struct node *n)
 	                 "filtering", "unknown", "public", public);
 }
 
-static json_t *path_status(const struct interface_path *p)
-{
-	return json_pack("{s:i, s:b, s:s, s:s}", "lanes", (int)p->lanes, "steered", p->steered,
-	                 "tun", p->tun, "udp", p->udp);
-}
-
 json_t *node_status(struct node *n, const char *role, const char *name, const char *mesh)
 {
 	uint64_t now = clock_now();
@@ -572,14 +566,13 @@ json_t *node_status(struct node *n, const char *role, const char *name, const ch
 	if (n->address6.ip.family != IP_NONE)
 		json_array_append_new(addresses, json_prefix(&n->address6));
 	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:s, s:o}",
-	                 "schema", 1,
-	                 "role", role, "name", name, "mesh", mesh, "interface",
-	                 n->cfg.interface_name, "public_key",
+	                 "schema", 1, "role", role, "name", name, "mesh", mesh,
+	                 "interface", n->cfg.interface_name, "public_key",
 	                 json_key(wg_public_key(node_device(n))), "addresses", addresses,
 	                 "listen_port", (int)interface_port(n->interface), "uptime_seconds",
 	                 (json_int_t)((now - n->started_ns) / NS_PER_S), "server",
 	                 server_status(n, now), "nat", nat_status(n), "crypto", path.aead,
-	                 "path", path_status(&path));
+	                 "path", json_path(&path));
 }
 
 json_t *node_peer_status(struct wg_peer *p, const char *name)

@@ -267,6 +267,18 @@ class ToolsTest(unittest.TestCase):
             i.stop()
             self.assertEqual(bool(i.process.log()), said, level)
 
+    def test_log_says_how_packets_travel(self):
+        ways = ((dict(WARREN_AEAD="openssl", WARREN_LANES="1"),
+                 r"ready name=wg0 .* crypto=openssl lanes=1 "),
+                (dict(WARREN_AEAD="nonsense", WARREN_LANES="3"), r"no such provider(.|\n)* lanes=3 "),
+                (dict(WARREN_TUN_PLAIN="1", WARREN_UDP_PLAIN="1", WARREN_LANES="4"),
+                 r" lanes=1 .* tun=none udp=none$"),
+                (dict(WARREN_LANES="2"), r" lanes=2 .* tun=tso\S* udp=gso,gro$"))
+        for n, (environment, said) in enumerate(ways):
+            i = Interface(self.lab.host(f"h{n}"), "wg0").start(LOG_LEVEL="verbose", **environment)
+            i.process.expect(said, 2)
+            i.stop()
+
     def test_ordinary_user_in_a_user_namespace(self):
         """No root anywhere, only the rights of a user namespace of one's own."""
         if os.geteuid() != 0 or subprocess.run(

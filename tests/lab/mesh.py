@@ -20,6 +20,7 @@ STATUS_KEYS = {"schema", "role", "name", "mesh", "interface", "public_key", "add
                "path"}
 SERVER_KEYS = {"url", "state", "last_contact"}
 NAT_KEYS = {"mapping", "filtering", "public"}
+PATH_KEYS = {"lanes", "steered", "tun", "udp"}
 PEER_KEYS = {"name", "public_key", "allowed_ips", "state", "endpoint", "path", "rtt_ms",
              "latest_handshake", "rx_bytes", "tx_bytes", "why"}
 AGENT_KEYS = {"id", "public_key", "address4", "address6", "state", "endpoint", "latest_handshake",

@@ -5,7 +5,7 @@ import statistics
 import time
 
 from lab import LabError
-from mesh import (AGENT_KEYS, COLONY_IP, COLONY_IP6, NAT_KEYS, PEER_KEYS, SERVER_KEYS, SOAK,
+from mesh import (AGENT_KEYS, COLONY_IP, COLONY_IP6, NAT_KEYS, PATH_KEYS, PEER_KEYS, SERVER_KEYS, SOAK,
                   STATUS_KEYS, Colony, MeshTest, Server, main)
 from traffic import Capture, Pinger
 
@@ -112,6 +112,8 @@ class TunnelTest(MeshTest):
             self.assertEqual(set(status), STATUS_KEYS)
             self.assertEqual(set(status["server"]), SERVER_KEYS)
             self.assertEqual(set(status["nat"]), NAT_KEYS)
+            self.assertEqual(set(status["path"]), PATH_KEYS)
+            self.assertRegex(status["crypto"], r"^(openssl|ipsec-mb/avx\w+)$")
             self.assertEqual(set(status["peers"][0]), PEER_KEYS)
             self.assertEqual((status["schema"], status["role"], status["mesh"]), (1, role, "demo"))
             self.assertEqual(status["interface"], "warren0")
