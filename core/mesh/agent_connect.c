@@ -25,6 +25,9 @@ static const struct {
 	       { 2500, false }, { 3000, false }, { 4000, true }, { 5000, false } };
 
 #define KNOCK_GIVE_UP_MS 6000 /* the last fresh one has had a round trip of 2 s */
+/* A colony that many call at once answers later than a fresh knock supersedes the last one. Who sees
+ * that knocks half as often in the next round, at most so many times. */
+#define CROWDED_MAX 4
 
 /* An answer to what we asked with candidates of before would lead astray. */
 static void cancel_punch(struct agent *a)
@@ -51,10 +54,26 @@ static void enter_stage(struct agent *a, enum connect_stage stage, uint64_t now)
 		outbox_add(&a->out, MESH_REBIND);
 }
 
+/* Handshake messages that came in: responses, which fitted nothing as we have no session, and
+ * cookies. */
+static uint64_t heard(const struct agent *a, uint64_t now)
+{
+	struct wg_stats stats;
+
+	wg_stats(a->cfg.device, &stats, now);
+	return stats.responses_rx + stats.cookies_rx;
+}
+
 static void knock(struct agent *a, uint64_t now)
 {
 	static const struct endpoint nowhere;
+	uint64_t count = heard(a, now);
 
+	if (count == a->heard)
+		a->crowded = 0;
+	else if (a->crowded < CROWDED_MAX)
+		a->crowded++;
+	a->heard = count;
 	wg_peer_set_endpoint(a->peer, &nowhere);
 	a->stage_ns = now;
 	a->knock_step = 0;
@@ -75,6 +94,8 @@ void connect_begin(struct agent *a, uint64_t now)
 	const struct endpoint *old = &a->state.colony_endpoint;
 
 	a->answering = false;
+	a->crowded = 0;
+	a->heard = heard(a, now);
 	a->punch_failures = 0;
 	a->punch_ns = now;
 	a->bad_responses = 0;
@@ -259,6 +280,14 @@ void connect_lookup_reply(struct agent *a, const struct rpc_reply *r, uint64_t n
 
 /* ---- time ---- */
 
+/* In a crowd everybody's knocks are spread, too. */
+static uint64_t knock_after(const struct agent *a, unsigned at_ms)
+{
+	uint64_t ns = (uint64_t)at_ms * NS_PER_MS << a->crowded;
+
+	return a->crowded ? ns + ns / 1024 * rng_below(&a->cfg.rng, 512) : ns;
+}
+
 static void knock_tick(struct agent *a, uint64_t now)
 {
 	uint64_t began = a->stage_ns;
@@ -271,9 +300,9 @@ static void knock_tick(struct agent *a, uint64_t now)
 		agent_homeless(a, a->initiation, a->initiation_len, now);
 	a->knock_step++;
 	if (a->knock_step < ARRAY_LEN(knocks))
-		a->knock_ns = began + knocks[a->knock_step].at_ms * NS_PER_MS;
+		a->knock_ns = began + knock_after(a, knocks[a->knock_step].at_ms);
 	else
-		a->knock_ns = began + KNOCK_GIVE_UP_MS * NS_PER_MS;
+		a->knock_ns = began + knock_after(a, KNOCK_GIVE_UP_MS);
 }
 
 /* An answer by STUN tells that the server can be asked; only then is the old port given up. Where

@@ -45,6 +45,8 @@ struct agent {
 	size_t knock_count;
 	unsigned knock_step;
 	uint64_t knock_ns;
+	uint64_t heard;   /* handshake messages that had come in when we began to knock */
+	unsigned crowded; /* rounds of knocking, by now, to which the colony answered too late */
 	uint8_t initiation[160];     /* the last one, to be repeated as it is */
 	size_t initiation_len;
 
