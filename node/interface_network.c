@@ -89,22 +89,29 @@ static void log_given_up(const struct interface *i, const struct wg_path *path)
 	         line);
 }
 
+/* Forgets the source of PATH, which P has. */
+static void give_up_source(struct interface *i, struct wg_peer *p, const struct wg_path *path)
+{
+	log_given_up(i, path);
+	wg_peer_drop_source(p);
+	if (i->stale_count < STALE_MAX && !interface_is_stale(i, &path->local, path->ifindex))
+		i->stale[i->stale_count++] = (struct stale_source){ path->local, path->ifindex };
+}
+
 /* Forgets the peer's cached source address if it is no good any more. The peer has no way to learn
- * where we are now except by hearing from us, so those with a session do. */
+ * where we are now except by hearing from us, so those with a session do. One that has a session but
+ * no source lost it to a change before this one, when maybe nothing could be sent. */
 static void check_source(struct interface *i, struct wg_peer *p, uint64_t now)
 {
 	struct wg_peer_info info;
+	const struct wg_path *path = &info.path;
 
 	wg_peer_info(p, &info);
-	if (info.path.local.family == IP_NONE ||
-	    source_is_good(&info.path.remote, &info.path.local, info.path.ifindex, i->mark))
-		return;
-	log_given_up(i, &info.path);
-	wg_peer_drop_source(p);
-	if (i->stale_count < STALE_MAX &&
-	    !interface_is_stale(i, &info.path.local, info.path.ifindex))
-		i->stale[i->stale_count++] = (struct stale_source){ info.path.local,
-			                                            info.path.ifindex };
+	if (path->local.family != IP_NONE) {
+		if (source_is_good(&path->remote, &path->local, path->ifindex, i->mark))
+			return;
+		give_up_source(i, p, path);
+	}
 	if (info.has_session)
 		wg_peer_send_keepalive(p, now);
 }

@@ -1,4 +1,4 @@
-"""Flows whose every byte is known to whoever receives it, and a path that does not treat them well."""
+"""Flows whose every byte is known to whoever receives it, and a path that treats them badly."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ def family_of(address):
 
 
 class Stream:
-    """A TCP stream between two hosts, of SIZE bytes or until stop(). Both ends hash what they see."""
+    """A TCP stream between two hosts, of SIZE bytes or until stop(). Both ends hash it."""
 
     def __init__(self, source, destination, address, port, size=None):
         self.received, self.size, self.port = 0, size, port
@@ -93,13 +93,13 @@ def datagram(number, size):
 
 
 class Datagrams:
-    """UDP of one size, PER_SECOND at a time, until stop(). TRAIN: the kernel is to split as many out
-    of one call."""
+    """UDP of one size, PER_SECOND at a time, until stop(). TRAIN: the kernel is to split as many
+    out of one call."""
 
     def __init__(self, source, destination, address, port, size, per_second=200, train=1):
         self.sent = self.received = 0
         self.numbers, self.wrong = set(), []
-        self._size, self._rate, self._train = size, per_second, train
+        self.size, self._rate, self._train = size, per_second, train
         self._to, self._over = (address, port), threading.Event()
         family = family_of(address)
         self._out, self._in = source.socket(family), destination.socket(family)
@@ -118,7 +118,7 @@ class Datagrams:
         while not self._over.is_set():
             numbers = range(self.sent, self.sent + self._train)
             with contextlib.suppress(OSError):
-                self._out.sendto(b"".join(datagram(n, self._size) for n in numbers), self._to)
+                self._out.sendto(b"".join(datagram(n, self.size) for n in numbers), self._to)
             self.sent += self._train
             time.sleep(max(0, self.sent / self._rate - (time.monotonic() - start)))
 
@@ -131,7 +131,7 @@ class Datagrams:
                 quiet += self._over.is_set()
                 continue
             number = struct.unpack("!I", data[:4])[0] if len(data) >= 8 else 0
-            if len(data) != self._size or data != datagram(number, self._size):
+            if len(data) != self.size or data != datagram(number, self.size):
                 self.wrong.append(data[:64])
             self.numbers.add(number)
             self.received += 1
@@ -139,20 +139,19 @@ class Datagrams:
     def stop(self):
         self._over.set()
 
-    def check(self, least=0.9, duplicates=False):
-        """LabError when one came wrong or, unless there may be DUPLICATES, twice, or when fewer came
-        than LEAST of them."""
+    def check(self, least=0.9):
+        """LabError when one came wrong or twice, or when fewer came than LEAST of them."""
         self._over.set()
         self._sender.join()
         self._receiver.join()
         self._out.close()
         self._in.close()
-        what = f"UDP of {self._size} bytes to {self._to[0]}"
+        what = f"UDP of {self.size} bytes to {self._to[0]}"
         if self.wrong:
             raise LabError(f"{what}: {len(self.wrong)} wrong ones: {self.wrong[0].hex()}")
         if self.received < least * self.sent:
             raise LabError(f"{what}: {self.received} of {self.sent} came")
-        if not duplicates and self._size >= 8 and self.received != len(self.numbers):
+        if self.size >= 8 and self.received != len(self.numbers):
             raise LabError(f"{what}: some came twice")
 
 
@@ -208,7 +207,9 @@ class Relay:
         data = bytearray(data)
         for _ in range(self._random.randint(1, 3)):
             data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
-        return bytes(data[:self._random.randint(1, len(data))] if self._random.random() < 0.2 else data)
+        if self._random.random() < 0.2:
+            del data[self._random.randint(1, len(data)):]
+        return bytes(data)
 
     def stop(self):
         self._over.set()
@@ -232,7 +233,7 @@ class Seen:
     """An IP packet as a packet socket with PACKET_VNET_HDR shows it."""
 
     def __init__(self, frame):
-        self.flags, _, _, _, self.csum_start, self.csum_offset = struct.unpack("<BBHHHH", frame[:10])
+        self.flags, *_, self.csum_start, self.csum_offset = struct.unpack("<BBHHHH", frame[:10])
         self.data = p = frame[10:]
         if p[0] >> 4 == 4:
             self.header, self.proto = (p[0] & 15) * 4, p[9]

@@ -70,7 +70,7 @@ class PathTest(unittest.TestCase):
         for d in datagrams:
             d.stop()
         for d in datagrams:
-            d.check()
+            d.check(0.9 if d.size < 2000 else 0.5)  # one fragment lost, all lost
 
     # ---- nothing is lost or changed ----
 
@@ -104,8 +104,8 @@ class PathTest(unittest.TestCase):
                 self.assertEqual([s.data[:80].hex() for s in seen if not s.is_good()][:3], [])
 
     def test_wrong_checksums_stay_wrong(self):
-        """Among packets of one flow that fit together, with a checksum that is wrong here and there:
-        nobody makes it a good one."""
+        """Among packets of one flow that fit together some have a wrong checksum: nobody makes it a
+        good one."""
         for env2 in (lanes(4), lanes(1, **TUN)):
             with self.subTest(env2=env2):
                 self.fresh_lab()
@@ -209,7 +209,8 @@ class PathTest(unittest.TestCase):
 
         def switch(state):
             for host in (one.host, two.host):
-                host.run("ethtool", "-K", "eth1", "tx", state, "gso", state, "gro", state, "sg", state)
+                host.run("ethtool", "-K", "eth1",
+                         *(word for o in ("tx", "sg", "gso", "gro") for word in (o, state)))
         self.under_load(one, two, [lambda: switch("off"), lambda: switch("on")])
 
     # ---- fairness ----
@@ -223,7 +224,8 @@ class PathTest(unittest.TestCase):
         centre = Interface(hub, "wg0", port=5000).start(**lanes(2)).address("10.9.0.254/24")
         ends = []
         for n, host in enumerate(spokes, 1):
-            end = Interface(host, f"wg{n}", port=5000 + n).start(**lanes(2)).address(f"10.9.0.{n}/24")
+            end = Interface(host, f"wg{n}", port=5000 + n).start(**lanes(2))
+            end.address(f"10.9.0.{n}/24")
             centre.add_peer(end, f"10.9.0.{n}/32", f"192.168.{n}.2:{5000 + n}")
             end.add_peer(centre, "10.9.0.0/24", f"192.168.{n}.1:5000")
             ends.append(end)
@@ -271,8 +273,8 @@ def tcp_packet(n, is_bad):
 
 def udp_packet(n, is_bad):
     data = b"launder%04d" % n + bytes(489)
-    return ip_packet(socket.IPPROTO_UDP, struct.pack("!HHHH", 9001, 9003, 8 + len(data), 0) + data, 6,
-                     n, is_bad)
+    header = struct.pack("!HHHH", 9001, 9003, 8 + len(data), 0)
+    return ip_packet(socket.IPPROTO_UDP, header + data, 6, n, is_bad)
 
 
 if __name__ == "__main__":

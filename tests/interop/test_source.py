@@ -55,6 +55,20 @@ class SourceTest(unittest.TestCase):
     def test_own_address_replaced_v6_peer_is_asking(self):
         self.replace_address(pings_from_changed=False, v6=True)
 
+    def test_own_address_replaced_slowly_peer_is_asking(self):
+        """ONE tries to send while it has no address, so it has given up the old one by itself when
+        the new one comes."""
+        one, two = pair(self.lab, "warren", "go")
+        introduce(one, two)
+        pinger = Pinger(two.host, "10.9.0.1")
+        pinger.first_answer(time.monotonic() - 1, 5)
+        one.host.ip("addr del 192.168.1.1/24 dev eth1")
+        one.host.ping("10.9.0.2", 1, timeout=1)
+        one.host.ip("addr add 192.168.1.99/24 dev eth1")
+        self.assert_resumes(pinger, time.monotonic())
+        self.assert_flows(pinger)
+        pinger.close()
+
     def routed_pair(self):
         """Two hosts with a router between them."""
         left = self.lab.site("left", 1, nat=None, filtered=False)

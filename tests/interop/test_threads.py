@@ -49,8 +49,8 @@ class ThreadsTest(unittest.TestCase):
         self.one.set("peer", key, "remove")
 
     def new_session(self, n):
-        """The other side forgets the peer and its sessions, and meets it again, at once: an initiation
-        that is lost is repeated after five seconds only."""
+        """The other side forgets the peer and its sessions, and meets it again. It must know where:
+        an initiation that is lost is repeated after five seconds only."""
         psk = wg("genpsk")
         with self.where:
             self.one.host.run("wg", "set", self.one.name, "peer", self.two.public, "preshared-key",

@@ -5,8 +5,8 @@ import statistics
 import time
 
 from lab import LabError
-from mesh import (AGENT_KEYS, COLONY_IP, COLONY_IP6, NAT_KEYS, PATH_KEYS, PEER_KEYS, SERVER_KEYS, SOAK,
-                  STATUS_KEYS, Colony, MeshTest, Server, main)
+from mesh import (AGENT_KEYS, COLONY_IP, COLONY_IP6, NAT_KEYS, PATH_KEYS, PEER_KEYS,
+                  SERVER_KEYS, SOAK, STATUS_KEYS, Colony, MeshTest, Server, main)
 from traffic import Capture, Pinger
 
 STARTS = 20 if SOAK else 5
