@@ -183,8 +183,11 @@ static void *run(void *arg)
 
 	for (unsigned turn = 0; !atomic_load_explicit(&l->all->stopping, memory_order_relaxed);
 	     turn++) {
+		if (!more)
+			aead_keep_key(false);
 		if (!more || turn % TURNS_BETWEEN_POLLS == 0)
 			wait_for_work(l, !more);
+		aead_keep_key(true);
 		gate_enter(l);
 		more = work(l);
 		gate_leave(l);

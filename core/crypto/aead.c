@@ -14,6 +14,7 @@ static struct {
 
 static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
 static _Thread_local void *thread_machine;
+static _Thread_local bool thread_keeps;
 
 const struct aead_candidate aead_candidates[] = {
 #ifdef WARREN_IPSEC_MB
@@ -119,11 +120,19 @@ static void *thread_begin(void)
 	return thread_machine;
 }
 
+static void forget(void *machine)
+{
+	if (chosen.provider->forget)
+		chosen.provider->forget(machine);
+}
+
 void aead_seal_many(struct aead_op *ops, size_t n)
 {
 	void *machine = thread_machine ? thread_machine : thread_begin();
 
 	chosen.provider->seal(machine, ops, n);
+	if (!thread_keeps)
+		forget(machine);
 }
 
 void aead_open_many(struct aead_op *ops, size_t n)
@@ -131,6 +140,15 @@ void aead_open_many(struct aead_op *ops, size_t n)
 	void *machine = thread_machine ? thread_machine : thread_begin();
 
 	chosen.provider->open(machine, ops, n);
+	if (!thread_keeps)
+		forget(machine);
+}
+
+void aead_keep_key(bool keep)
+{
+	thread_keeps = keep;
+	if (!keep && thread_machine)
+		forget(thread_machine);
 }
 
 const char *aead_provider(void)

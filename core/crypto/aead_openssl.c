@@ -6,7 +6,7 @@
 
 struct machine {
 	EVP_CIPHER_CTX *ctx;
-	const uint8_t *key; /* the one that CTX has, during a batch: the caller's memory */
+	bool has_key;
 	uint8_t copy[AEAD_KEY_LEN];
 };
 
@@ -43,27 +43,27 @@ out:
 static void begin(struct machine *m, const struct aead_op *op, int seal)
 {
 	uint8_t nonce[12] = { 0 };
-	bool same = m->key && aead_same_32(op->key, m->copy);
+	bool same = m->has_key && aead_same_32(op->key, m->copy);
 
 	store_le64(nonce + 4, op->counter);
 	INVARIANT(op->len <= INT32_MAX);
 	INVARIANT(EVP_CipherInit_ex2(m->ctx, NULL, same ? NULL : op->key, nonce, seal, NULL) == 1);
 	if (!same)
 		memcpy(m->copy, op->key, sizeof(m->copy));
-	m->key = op->key;
+	m->has_key = true;
 }
 
-/* Nothing tells this thread when a key is at its end, so it keeps none: the one in the context is
- * written over. */
-static void forget(struct machine *m)
+/* The key in the context is written over. */
+static void forget(void *machine)
 {
 	static const uint8_t none[AEAD_KEY_LEN];
+	struct machine *m = machine;
 
-	if (!m->key)
+	if (!m->has_key)
 		return;
 	INVARIANT(EVP_CipherInit_ex2(m->ctx, NULL, none, NULL, 1, NULL) == 1);
 	wipe(m->copy, sizeof(m->copy));
-	m->key = NULL;
+	m->has_key = false;
 }
 
 static void seal(void *machine, struct aead_op *ops, size_t n)
@@ -83,7 +83,6 @@ static void seal(void *machine, struct aead_op *ops, size_t n)
 		          EVP_CIPHER_CTX_ctrl(m->ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_LEN,
 		                              tag) == 1);
 	}
-	forget(m);
 }
 
 static void open_one(struct machine *m, struct aead_op *op)
@@ -106,7 +105,6 @@ static void open_all(void *machine, struct aead_op *ops, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		open_one(machine, &ops[i]);
-	forget(machine);
 }
 
 const struct aead_provider *aead_openssl(const char **why)
@@ -117,6 +115,7 @@ const struct aead_provider *aead_openssl(const char **why)
 		.thread_free = machine_free,
 		.seal = seal,
 		.open = open_all,
+		.forget = forget,
 	};
 
 	(void)why;

@@ -14,6 +14,8 @@ struct aead_provider {
 	void (*thread_free)(void *machine);
 	void (*seal)(void *machine, struct aead_op *ops, size_t n);
 	void (*open)(void *machine, struct aead_op *ops, size_t n);
+	/* Wipes the key that was used last; NULL for who keeps none. */
+	void (*forget)(void *machine);
 };
 
 /* A provider that may be here or not. */

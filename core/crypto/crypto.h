@@ -67,9 +67,13 @@ struct aead_op {
 };
 /* ChaCha20-Poly1305 (RFC 8439) by the batch, in order: an operation may write where the one before
  * it has read. On any thread; each has machinery of its own, made at its first call and freed with
- * it. No key stays behind in it after the call. */
+ * it. No key stays behind in it after the call, but see aead_keep_key. */
 void aead_seal_many(struct aead_op *ops, size_t n);
 void aead_open_many(struct aead_op *ops, size_t n);
+/* While it KEEPs, this thread's machinery may remember the key that it used last, which spares
+ * setting it again for the next call; not to keep wipes it. For threads that work off much in many
+ * calls, to be ended before they sleep. */
+void aead_keep_key(bool keep);
 /* Whose code does the two above: "ipsec-mb/avx512", "ipsec-mb/avx2" or "openssl". Chosen once in a
  * process, at the first use of any of these four, from what the processor has and what passes a
  * test; that may load a library, so a process that confines itself asks before it does. The

@@ -260,24 +260,52 @@ static void leaves_text(void *machine, struct aead_op *ops, size_t n)
 }
 
 static const struct aead_provider bad[] = {
-	{ "wrong-tag", counted_new, counted_free, wrong_tag, right_open },
-	{ "wrong-text", counted_new, counted_free, wrong_text, right_open },
-	{ "opens-all", counted_new, counted_free, right_seal, opens_all },
-	{ "opens-none", counted_new, counted_free, right_seal, opens_none },
-	{ "leaves-text", counted_new, counted_free, right_seal, leaves_text },
-	{ "no-memory", no_memory, counted_free, right_seal, right_open },
+	{ "wrong-tag", counted_new, counted_free, wrong_tag, right_open, NULL },
+	{ "wrong-text", counted_new, counted_free, wrong_text, right_open, NULL },
+	{ "opens-all", counted_new, counted_free, right_seal, opens_all, NULL },
+	{ "opens-none", counted_new, counted_free, right_seal, opens_none, NULL },
+	{ "leaves-text", counted_new, counted_free, right_seal, leaves_text, NULL },
+	{ "no-memory", no_memory, counted_free, right_seal, right_open, NULL },
 };
 
 static void a_wrong_answer_fails_the_test(void **state)
 {
 	const struct aead_provider good = { "good", counted_new, counted_free, right_seal,
-		                            right_open };
+		                            right_open, NULL };
 
 	(void)state;
 	assert_true(aead_self_test(&good));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_false(aead_self_test(&bad[i]));
 	assert_int_equal(machines, 0);
+}
+
+/* One message in each of two calls, with keys that alternate. */
+static void seal_singly(uint8_t out[4][48], const uint8_t keys[2][AEAD_KEY_LEN])
+{
+	static const uint8_t text[32] = { 1, 2, 3 };
+
+	for (size_t i = 0; i < 4; i++) {
+		struct aead_op op = { .key = keys[i / 2 % 2], .counter = i, .in = text,
+			              .out = out[i], .len = sizeof(text) };
+
+		aead_seal_many(&op, 1);
+	}
+}
+
+static void a_kept_key_is_no_other(void **state)
+{
+	uint8_t keys[2][AEAD_KEY_LEN] = { { 1 }, { 2 } }, kept[4][48], fresh[4][48];
+
+	(void)state;
+	aead_keep_key(true);
+	seal_singly(kept, keys);
+	/* The same memory, another key. */
+	keys[1][5] = 9;
+	seal_singly(kept, keys);
+	aead_keep_key(false);
+	seal_singly(fresh, keys);
+	assert_memory_equal(kept, fresh, sizeof(kept));
 }
 
 static const struct aead_provider *load_bad(const char **why)
@@ -408,6 +436,7 @@ int main(void)
 		cmocka_unit_test(every_provider_answers_alike),
 		cmocka_unit_test(every_provider_refuses_forgeries),
 		cmocka_unit_test(a_wrong_answer_fails_the_test),
+		cmocka_unit_test(a_kept_key_is_no_other),
 		cmocka_unit_test(what_fails_is_not_chosen),
 	};
 
