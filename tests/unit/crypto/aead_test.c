@@ -281,7 +281,7 @@ static void a_wrong_answer_fails_the_test(void **state)
 }
 
 /* One message in each of two calls, with keys that alternate. */
-static void seal_singly(uint8_t out[4][48], const uint8_t keys[2][AEAD_KEY_LEN])
+static void seal_singly(uint8_t out[4][48], uint8_t keys[2][AEAD_KEY_LEN])
 {
 	static const uint8_t text[32] = { 1, 2, 3 };
 
