@@ -169,8 +169,7 @@ static void test_queues_share(void **state)
 	assert_int_equal(tun_add_queue(&tun, &queue[1]), ERR_OK);
 	send_train(AF_INET);
 	for (int k = 0; k < 2; k++)
-		for (int len; (len = tun_queue_read(&tun, queue[k], buf, sizeof(buf),
-		                                    &offload)) > 0;)
+		while (tun_queue_read(&tun, queue[k], buf, sizeof(buf), &offload) > 0)
 			got += is_of(buf, IPPROTO_UDP);
 	assert_int_equal(got, 5);
 	close(queue[1]);
@@ -281,7 +280,7 @@ static void answer_syn(void)
 	tcp[12] = 6 << 4;
 	tcp[13] = TCP_SYN | TCP_ACK;
 	put16(tcp + 14, 65535);
-	memcpy(tcp + 20, "\2\4\5\144", 4); /* segments of 1380 bytes */
+	put32(tcp + 20, 0x02040564); /* segments of 1380 bytes */
 	put16(tcp + 16, packet_fold(packet_pseudo_sum(reply, IPPROTO_TCP, 24)));
 	assert_int_equal(tun_queue_write(&tun, tun.fd, pieces, 2, &o), ERR_OK);
 }
@@ -366,7 +365,8 @@ static enum err write_train(uint8_t pattern, size_t n, const struct packet_offlo
 	header[6] = 0x40;
 	header[8] = 64;
 	header[9] = IPPROTO_UDP;
-	memcpy(header + 12, "\x0a\x09\0\2\x0a\x09\0\1", 8);
+	put32(header + 12, 0x0a090002);
+	put32(header + 16, 0x0a090001);
 	put16(header + 10, (uint16_t)~packet_sum(header, IP_BYTES));
 	put16(header + 20, 9);
 	put16(header + 22, PORT);
