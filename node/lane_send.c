@@ -151,6 +151,7 @@ static void fill(struct lane *l, uint64_t now)
 		if (!slot)
 			break;
 		len = tun_queue_read(tun, l->tun_fd, slot->buf, PACKET_MAX, &slot->offload);
+		reads++;
 		if (len <= 0)
 			give(&l->sender, slot);
 		if (len == ERR_INVALID)
@@ -164,10 +165,9 @@ static void fill(struct lane *l, uint64_t now)
 		}
 		slot->len = (uint32_t)len;
 		bytes += slot->len;
-		reads++;
+		lane_count(&l->counters.tun_rx, 1);
 		keep(l, slot, now);
 	}
-	lane_count(&l->counters.tun_rx, reads);
 }
 
 /* ---- to UDP ---- */
