@@ -89,7 +89,7 @@ struct receiver {
 
 /* Written by the lane, read by anybody. */
 struct lane_counters {
-	_Atomic uint64_t udp_rx, udp_tx, udp_tx_errors, source_retries, tun_rx, tun_tx,
+	_Atomic uint64_t udp_trains, udp_rx, udp_tx, udp_tx_errors, source_retries, tun_rx, tun_tx,
 		tun_tx_errors, queue_dropped, queue_marked, owner_full;
 };
 
@@ -102,6 +102,8 @@ struct lane {
 	int epoll_fd, kick_fd, tun_fd;
 	bool blocked;      /* a socket is full: the TUN device is left alone ... */
 	bool writable;     /* ... until it takes more */
+	uint64_t window_ns, window_items; /* of the counters, a millisecond ago */
+	bool crowded;      /* so many came since then that they shall gather */
 	unsigned ready;    /* enum lane_ready: what may have something */
 	struct udp *udp;
 	struct wg_lane wg;
@@ -133,6 +135,11 @@ static inline void lane_count(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter,
 	                      atomic_load_explicit(counter, memory_order_relaxed) + n,
 	                      memory_order_relaxed);
+}
+
+static inline uint64_t lane_got(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 /* ---- lanes.c ---- */

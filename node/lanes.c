@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "linux/clock.h"
@@ -14,6 +16,8 @@
 
 #define TURNS_BETWEEN_POLLS 8 /* of a busy lane: how soon it sees that another source is ready */
 #define EVENTS 4
+#define CROWD_PER_MS 40              /* packets from TUN and trains from UDP */
+#define GATHER_NS    (60 * NS_PER_US)
 /* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for them lets a queue
  * build up in a socket, where a ping waits behind everything else; so lanes come before programs, as
  * the kernel's own packet path does. */
@@ -156,10 +160,33 @@ static void wait_for_work(struct lane *l, bool block)
 	}
 }
 
+/* As network cards do: when very many small things come, each would wake us by itself, and cost ten
+ * times what it costs in a batch. Super-packets and trains are few, and never wait here. */
+static void let_gather(struct lane *l)
+{
+	struct timespec pause = { .tv_nsec = GATHER_NS };
+
+	if (l->crowded)
+		nanosleep(&pause, NULL);
+}
+
+static void watch_crowd(struct lane *l, uint64_t now)
+{
+	uint64_t items = lane_got(&l->counters.tun_rx) + lane_got(&l->counters.udp_trains);
+
+	if (now - l->window_ns < NS_PER_MS)
+		return;
+	l->crowded = items - l->window_items > CROWD_PER_MS * ((now - l->window_ns) / NS_PER_MS);
+	l->window_items = items;
+	l->window_ns = now;
+}
+
 static bool work(struct lane *l)
 {
 	uint64_t now = clock_now();
 	bool more = false;
+
+	watch_crowd(l, now);
 
 	if (!l->udp) {
 		lane_send_discard(l, now);
@@ -180,11 +207,14 @@ static void *run(void *arg)
 	bool more = false;
 
 	priority_set(l->all->nice, SLICE_NS);
+	prctl(PR_SET_TIMERSLACK, 1UL);
 
 	for (unsigned turn = 0; !atomic_load_explicit(&l->all->stopping, memory_order_relaxed);
 	     turn++) {
-		if (!more)
+		if (!more) {
 			aead_keep_key(false);
+			let_gather(l);
+		}
 		if (!more || turn % TURNS_BETWEEN_POLLS == 0)
 			wait_for_work(l, !more);
 		aead_keep_key(true);
@@ -405,27 +435,22 @@ bool lanes_take_trains(const struct lanes *l)
 	return all;
 }
 
-static uint64_t get(const _Atomic uint64_t *v)
-{
-	return atomic_load_explicit(v, memory_order_relaxed);
-}
-
 static void add_lane(struct lanes_stats *s, const struct lane *l)
 {
 	const struct lane_counters *c = &l->counters;
 
 	for (unsigned v = 0; v < WG_VERDICTS; v++)
-		s->verdicts[v] += get(&l->wg.verdicts[v]);
-	s->udp_rx += get(&c->udp_rx);
-	s->udp_tx += get(&c->udp_tx);
-	s->udp_tx_errors += get(&c->udp_tx_errors);
-	s->source_retries += get(&c->source_retries);
-	s->tun_rx += get(&c->tun_rx);
-	s->tun_tx += get(&c->tun_tx);
-	s->tun_tx_errors += get(&c->tun_tx_errors);
-	s->queue_dropped += get(&c->queue_dropped);
-	s->queue_marked += get(&c->queue_marked);
-	s->owner_full += get(&c->owner_full);
+		s->verdicts[v] += lane_got(&l->wg.verdicts[v]);
+	s->udp_rx += lane_got(&c->udp_rx);
+	s->udp_tx += lane_got(&c->udp_tx);
+	s->udp_tx_errors += lane_got(&c->udp_tx_errors);
+	s->source_retries += lane_got(&c->source_retries);
+	s->tun_rx += lane_got(&c->tun_rx);
+	s->tun_tx += lane_got(&c->tun_tx);
+	s->tun_tx_errors += lane_got(&c->tun_tx_errors);
+	s->queue_dropped += lane_got(&c->queue_dropped);
+	s->queue_marked += lane_got(&c->queue_marked);
+	s->owner_full += lane_got(&c->owner_full);
 }
 
 void lanes_stats(const struct lanes *l, struct lanes_stats *out)
