@@ -103,17 +103,34 @@ static void deliver_inner(struct lane *l, const struct wg_datagram *g)
 	memcpy(m->key, info.public_key, sizeof(m->key));
 }
 
-/* Notes come before the inner packets of the same batch: the first packet of a session is what makes
- * the session. */
-static void open_batch(struct lane *l, uint64_t now)
+static void begin_batch(struct lane *l)
 {
 	struct receiver *r = &l->receiver;
-	const struct tun_offers *offers = &l->all->cfg.tun->offers;
+
+	coalesce_reset(&r->coalescer, l->all->cfg.tun->offers.uso && !r->plain);
+}
+
+static void deliver(struct lane *l, const struct wg_datagram *g)
+{
+	struct receiver *r = &l->receiver;
+
+	if (coalesce_add(&r->coalescer, g->p, g->len))
+		return;
+	write_all(l);
+	begin_batch(l);
+	if (!coalesce_add(&r->coalescer, g->p, g->len))
+		lane_count(&l->counters.tun_tx_errors, 1);
+}
+
+/* Opens what was gathered. Notes come before the inner packets of the same batch: the first packet
+ * of a session is what makes the session. */
+static void open_gathered(struct lane *l, uint64_t now)
+{
+	struct receiver *r = &l->receiver;
 	bool inner = false;
 
 	wg_lane_open(&l->wg, r->datagrams, r->count, now);
 	lane_pass_notes(l);
-	coalesce_reset(&r->coalescer, offers->uso && !r->plain);
 	for (size_t i = 0; i < r->count; i++) {
 		const struct wg_datagram *g = &r->datagrams[i];
 
@@ -122,12 +139,11 @@ static void open_batch(struct lane *l, uint64_t now)
 		if (is_inner(l, g)) {
 			deliver_inner(l, g);
 			inner = true;
-		} else if (!coalesce_add(&r->coalescer, g->p, g->len)) {
-			lane_count(&l->counters.tun_tx_errors, 1);
+		} else {
+			deliver(l, g);
 		}
 	}
 	r->count = 0;
-	write_all(l);
 	if (inner)
 		lane_tell_owner(l);
 }
@@ -170,8 +186,8 @@ static void take_train(struct lane *l, const struct udp_train *t, const struct w
 			                                         .len = len,
 			                                         .tos = t->tos,
 			                                         .path = path };
-		if (r->count == WG_LANE_BATCH)
-			open_batch(l, now);
+		if (r->count == OPEN_BATCH)
+			open_gathered(l, now);
 	}
 	lane_count(&l->counters.udp_rx, size ? (t->len + size - 1) / size : 1);
 }
@@ -188,6 +204,7 @@ bool lane_receive(struct lane *l, enum ip_family family, uint64_t now)
 	if (!atomic_load_explicit(&l->all->open, memory_order_relaxed))
 		return n == want;
 	lane_count(&l->counters.udp_trains, n);
+	begin_batch(l);
 	for (size_t i = 0; i < n; i++) {
 		const struct udp_train *t = &r->trains[i];
 
@@ -196,7 +213,8 @@ bool lane_receive(struct lane *l, enum ip_family family, uint64_t now)
 		take_train(l, t, &r->paths[i], now);
 	}
 	if (r->count)
-		open_batch(l, now);
+		open_gathered(l, now);
+	write_all(l);
 	r->want = bytes > n * LONG_BYTES ? LONG_TRAINS : RECEIVE_TRAINS;
 	return n == want;
 }

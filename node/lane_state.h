@@ -36,6 +36,7 @@
 #define TRAIN_MAX      65507 /* bytes of a UDP datagram over IPv4 */
 #define TRAIN_SEGMENTS 64    /* UDP_MAX_SEGMENTS of older kernels */
 #define RECEIVE_TRAINS 8
+#define OPEN_BATCH     64 /* datagrams that are opened, then joined, at a time */
 #define LONG_TRAINS    2
 #define LONG_BYTES     (16U << 10)
 #define RECEIVE_SIZE   (65536 + 64)
@@ -80,7 +81,7 @@ struct receiver {
 	uint8_t *storage;
 	struct udp_train trains[RECEIVE_TRAINS];
 	struct wg_path paths[RECEIVE_TRAINS];
-	struct wg_datagram datagrams[WG_LANE_BATCH];
+	struct wg_datagram datagrams[OPEN_BATCH];
 	size_t count;
 	size_t want; /* trains at once: few of long ones, so that the way out has its turn soon */
 	struct coalescer coalescer;
