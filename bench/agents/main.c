@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../load/samples.h"
 #include "linux/clock.h"
+#include "load/samples.h"
 
 static bool parse_count(const char *s, unsigned *out)
 {
