@@ -215,6 +215,8 @@ bool lane_receive(struct lane *l, enum ip_family family, uint64_t now)
 	if (r->count)
 		open_gathered(l, now);
 	write_all(l);
+	l->crowd_items += n;
+	l->crowd_bytes += bytes;
 	r->want = bytes > n * LONG_BYTES ? LONG_TRAINS : RECEIVE_TRAINS;
 	return n == want;
 }

@@ -165,6 +165,8 @@ static void fill(struct lane *l, uint64_t now)
 		}
 		slot->len = (uint32_t)len;
 		bytes += slot->len;
+		l->crowd_items++;
+		l->crowd_bytes += slot->len;
 		lane_count(&l->counters.tun_rx, 1);
 		keep(l, slot, now);
 	}

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "linux/priority.h"
 #include "node/lanes.h"
 #include "packet/coalesce.h"
 #include "packet/segment.h"
@@ -103,8 +104,11 @@ struct lane {
 	int epoll_fd, kick_fd, tun_fd;
 	bool blocked;      /* a socket is full: the TUN device is left alone ... */
 	bool writable;     /* ... until it takes more */
-	uint64_t window_ns, window_items; /* of the counters, a millisecond ago */
-	bool crowded;      /* so many came since then that they shall gather */
+	uint64_t crowd_ns, crowd_items, crowd_bytes; /* what came since then */
+	bool crowded;      /* so much came in a millisecond that it shall gather */
+	struct priority priority;
+	struct thread_use use; /* by USE_NS */
+	uint64_t use_ns;
 	unsigned ready;    /* enum lane_ready: what may have something */
 	struct udp *udp;
 	struct wg_lane wg;

@@ -12,17 +12,23 @@
 #include <unistd.h>
 
 #include "linux/clock.h"
-#include "linux/priority.h"
 
 #define TURNS_BETWEEN_POLLS 8 /* of a busy lane: how soon it sees that another source is ready */
 #define EVENTS 4
-#define CROWD_PER_MS 40              /* packets from TUN and trains from UDP */
-#define GATHER_NS    (60 * NS_PER_US)
+#define CROWD_ITEMS 40 /* per millisecond: packets from TUN and trains from UDP */
+#define CROWD_BYTES (256U << 10)
+#define GATHER_NS   (50 * NS_PER_US)
 /* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for them lets a queue
  * build up in a socket, where a ping waits behind everything else; so lanes come before programs, as
- * the kernel's own packet path does. */
+ * the kernel's own packet path does: by their share, and when they are busy as a matter of course.
+ * Scheduled by shares, two busy threads may wait for one processor for milliseconds while another
+ * one is idle. Whether a lane is busy is looked at once in RANK_NS; one that is not should not come
+ * first: waking up costs it more then. */
 #define NICE     (-15)
 #define SLICE_NS (100 * NS_PER_US)
+#define RANK_NS  (20 * NS_PER_MS)
+#define FIRST_FROM_PERCENT 20 /* of a processor */
+#define FIRST_TO_PERCENT   95
 
 unsigned lanes_for_host(void)
 {
@@ -58,6 +64,17 @@ static void gate_enter(struct lane *l)
 static void gate_leave(struct lane *l)
 {
 	pthread_mutex_unlock(&l->gate);
+}
+
+/* While the owner holds a gate that a lane waits at, it comes as soon as the lane would. */
+static void init_gate(pthread_mutex_t *m)
+{
+	pthread_mutexattr_t a;
+
+	pthread_mutexattr_init(&a);
+	pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(m, &a);
+	pthread_mutexattr_destroy(&a);
 }
 
 void lanes_enter(struct lanes *l)
@@ -160,8 +177,8 @@ static void wait_for_work(struct lane *l, bool block)
 	}
 }
 
-/* As network cards do: when very many small things come, each would wake us by itself, and cost ten
- * times what it costs in a batch. Super-packets and trains are few, and never wait here. */
+/* As network cards do: when very much comes, each thing would wake us by itself, and cost up to ten
+ * times what it costs in a batch. */
 static void let_gather(struct lane *l)
 {
 	struct timespec pause = { .tv_nsec = GATHER_NS };
@@ -172,13 +189,31 @@ static void let_gather(struct lane *l)
 
 static void watch_crowd(struct lane *l, uint64_t now)
 {
-	uint64_t items = lane_got(&l->counters.tun_rx) + lane_got(&l->counters.udp_trains);
+	uint64_t ms = (now - l->crowd_ns) / NS_PER_MS;
 
-	if (now - l->window_ns < NS_PER_MS)
+	if (!ms)
 		return;
-	l->crowded = items - l->window_items > CROWD_PER_MS * ((now - l->window_ns) / NS_PER_MS);
-	l->window_items = items;
-	l->window_ns = now;
+	l->crowded = l->crowd_items > CROWD_ITEMS * ms || l->crowd_bytes > CROWD_BYTES * ms;
+	l->crowd_items = l->crowd_bytes = 0;
+	l->crowd_ns = now;
+}
+
+/* A lane that has much to do comes first while it keeps up. One that has no time to wait, or hardly
+ * any, shares with the programs, or they would not run at all. */
+static void watch_rank(struct lane *l, uint64_t now)
+{
+	struct thread_use use;
+	uint64_t past = now - l->use_ns, ran;
+
+	if (past < RANK_NS)
+		return;
+	priority_use(&use);
+	ran = use.cpu_ns - l->use.cpu_ns;
+	priority_be_first(&l->priority, use.waits != l->use.waits &&
+	                                        ran > past / 100 * FIRST_FROM_PERCENT &&
+	                                        ran < past / 100 * FIRST_TO_PERCENT);
+	l->use = use;
+	l->use_ns = now;
 }
 
 static bool work(struct lane *l)
@@ -187,6 +222,7 @@ static bool work(struct lane *l)
 	bool more = false;
 
 	watch_crowd(l, now);
+	watch_rank(l, now);
 
 	if (!l->udp) {
 		lane_send_discard(l, now);
@@ -206,7 +242,7 @@ static void *run(void *arg)
 	struct lane *l = arg;
 	bool more = false;
 
-	priority_set(l->all->nice, SLICE_NS);
+	priority_init(&l->priority, l->all->nice, SLICE_NS);
 	prctl(PR_SET_TIMERSLACK, 1UL);
 
 	for (unsigned turn = 0; !atomic_load_explicit(&l->all->stopping, memory_order_relaxed);
@@ -291,14 +327,14 @@ enum err lanes_start(const struct lanes_config *cfg, struct lanes **out)
 	l->cfg = *cfg;
 	l->count = cfg->count;
 	l->nice = nice_for_host();
-	pthread_mutex_init(&l->turnstile, NULL);
+	init_gate(&l->turnstile);
 	for (unsigned i = 0; i < l->count; i++) {
 		struct lane *lane = &l->lane[i];
 
 		lane->all = l;
 		lane->number = i;
 		lane->epoll_fd = lane->kick_fd = lane->tun_fd = -1;
-		pthread_mutex_init(&lane->gate, NULL);
+		init_gate(&lane->gate);
 	}
 	for (unsigned i = 0; i < l->count && !e; i++)
 		e = init_lane(&l->lane[i]);

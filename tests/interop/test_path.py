@@ -2,8 +2,10 @@
 """The packet path under traffic: every byte arrives as it was sent, by each way through the kernel
 that there is, over paths that lose, reorder, repeat and damage, and while the network changes."""
 
+import os
 import socket
 import struct
+import subprocess
 import time
 import unittest
 
@@ -32,6 +34,20 @@ MATRIX = [
     ("warren", lanes(4), "go", {}, False),
     ("warren", lanes(1, **UDP), "go", {}, True),
 ]
+
+
+def may_be_first():
+    """Asked in a child, which ends."""
+    return subprocess.run(["chrt", "--rr", "1", "true"], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def first_threads(pid):
+    """How many threads of a process are scheduled as SCHED_RR."""
+    count = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as f:
+            count += int(f.read().rsplit(")", 1)[1].split()[38]) == os.SCHED_RR
+    return count
 
 
 class PathTest(unittest.TestCase):
@@ -212,6 +228,29 @@ class PathTest(unittest.TestCase):
                 host.run("ethtool", "-K", "eth1",
                          *(word for o in ("tx", "sg", "gso", "gro") for word in (o, state)))
         self.under_load(one, two, [lambda: switch("off"), lambda: switch("on")])
+
+    # ---- who runs first ----
+
+    def test_a_busy_lane_comes_before_programs_while_it_keeps_up(self):
+        if not may_be_first():
+            self.skipTest("real-time scheduling is not granted here")
+        one, two = self.pair(env1=lanes(1), env2=lanes(1))
+        both = [i.process.pid for i in (one, two)]
+        self.assertFalse(any(first_threads(p) for p in both))
+        stream, seen = Stream(one.host, two.host, "10.9.0.2", 7000), set()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and len(seen) < 2:
+            seen |= {p for p in both if first_threads(p)}
+            time.sleep(0.005)
+        stream.stop()
+        stream.check()
+        self.assertEqual(seen, set(both))
+        # What is idle looks at nothing; a lane that sees another packet finds that it is not busy.
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and any(first_threads(p) for p in both):
+            one.host.ping("10.9.0.2", 1, timeout=1)
+            time.sleep(0.05)
+        self.assertFalse(any(first_threads(p) for p in both))
 
     # ---- fairness ----
 
