@@ -1,6 +1,8 @@
 #include "linux/priority.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@ void priority_init(struct priority *p, int nice, uint64_t slice_ns)
 	struct attributes a = { .size = sizeof(a) };
 
 	*p = (struct priority){ .nice = nice, .slice_ns = slice_ns };
+	p->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 	if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) < 0 || a.policy != SCHED_OTHER)
 		return;
 	p->nice = a.nice;
@@ -38,6 +41,13 @@ void priority_init(struct priority *p, int nice, uint64_t slice_ns)
 	}
 	a.nice = p->nice;
 	(void)set(&a);
+}
+
+void priority_fini(struct priority *p)
+{
+	if (p->schedstat_fd >= 0)
+		close(p->schedstat_fd);
+	p->schedstat_fd = -1;
 }
 
 void priority_be_first(struct priority *p, bool first)
@@ -68,11 +78,28 @@ static uint64_t nanoseconds(const struct timeval *t)
 	return (uint64_t)t->tv_sec * NS_PER_S + (uint64_t)t->tv_usec * NS_PER_US;
 }
 
-void priority_use(struct thread_use *out)
+/* "TIME-RUN TIME-WAITED RUNS", in nanoseconds; all zero in kernels that do not count. */
+static void read_schedstat(int fd, struct thread_use *out)
+{
+	char text[96];
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	unsigned long long ran, waited, runs;
+
+	if (n <= 0)
+		return;
+	text[n] = 0;
+	if (sscanf(text, "%llu %llu %llu", &ran, &waited, &runs) != 3)
+		return;
+	out->delayed_ns = waited;
+	out->runs = runs;
+}
+
+void priority_use(const struct priority *p, struct thread_use *out)
 {
 	struct rusage u = { 0 };
 
 	(void)getrusage(RUSAGE_THREAD, &u);
-	out->cpu_ns = nanoseconds(&u.ru_utime) + nanoseconds(&u.ru_stime);
-	out->waits = (uint64_t)u.ru_nvcsw;
+	*out = (struct thread_use){ .cpu_ns = nanoseconds(&u.ru_utime) + nanoseconds(&u.ru_stime),
+		                    .rests = (uint64_t)u.ru_nvcsw };
+	read_schedstat(p->schedstat_fd, out);
 }

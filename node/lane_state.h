@@ -108,7 +108,7 @@ struct lane {
 	bool crowded;      /* so much came in a millisecond that it shall gather */
 	struct priority priority;
 	struct thread_use use; /* by USE_NS */
-	uint64_t use_ns;
+	uint64_t use_ns, first_until;
 	unsigned ready;    /* enum lane_ready: what may have something */
 	struct udp *udp;
 	struct wg_lane wg;

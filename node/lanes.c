@@ -20,15 +20,17 @@
 #define GATHER_NS   (50 * NS_PER_US)
 /* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for them lets a queue
  * build up in a socket, where a ping waits behind everything else; so lanes come before programs, as
- * the kernel's own packet path does: by their share, and when they are busy as a matter of course.
- * Scheduled by shares, two busy threads may wait for one processor for milliseconds while another
- * one is idle. Whether a lane is busy is looked at once in RANK_NS; one that is not should not come
- * first: waking up costs it more then. */
+ * the kernel's own packet path does: by their share, and, when there is much to do, as a matter of
+ * course. For when all is quiet they better do not: the scheduler of programs wakes a thread at
+ * less cost. And by shares two threads may wait for one processor for milliseconds while another
+ * one is idle. Who was delayed is first for long enough that finding it out again is rare. */
 #define NICE     (-15)
 #define SLICE_NS (100 * NS_PER_US)
 #define RANK_NS  (20 * NS_PER_MS)
-#define FIRST_FROM_PERCENT 20 /* of a processor */
-#define FIRST_TO_PERCENT   95
+#define FIRST_NS (5 * NS_PER_S)
+#define BUSY_PERCENT 20 /* of a processor */
+#define FULL_PERCENT 95
+#define DELAY_NS     (60 * NS_PER_US)
 
 unsigned lanes_for_host(void)
 {
@@ -198,8 +200,8 @@ static void watch_crowd(struct lane *l, uint64_t now)
 	l->crowd_ns = now;
 }
 
-/* A lane that has much to do comes first while it keeps up. One that has no time to wait, or hardly
- * any, shares with the programs, or they would not run at all. */
+/* Comes first: who is busy, and who has to wait for those. Not who leaves no time to the programs:
+ * then it shares with them, or they would not run at all. */
 static void watch_rank(struct lane *l, uint64_t now)
 {
 	struct thread_use use;
@@ -207,11 +209,14 @@ static void watch_rank(struct lane *l, uint64_t now)
 
 	if (past < RANK_NS)
 		return;
-	priority_use(&use);
+	priority_use(&l->priority, &use);
 	ran = use.cpu_ns - l->use.cpu_ns;
-	priority_be_first(&l->priority, use.waits != l->use.waits &&
-	                                        ran > past / 100 * FIRST_FROM_PERCENT &&
-	                                        ran < past / 100 * FIRST_TO_PERCENT);
+	if (ran > past / 100 * BUSY_PERCENT ||
+	    use.delayed_ns - l->use.delayed_ns > (use.runs - l->use.runs) * DELAY_NS)
+		l->first_until = now + FIRST_NS;
+	if (use.rests == l->use.rests || ran > past / 100 * FULL_PERCENT)
+		l->first_until = now;
+	priority_be_first(&l->priority, now < l->first_until);
 	l->use = use;
 	l->use_ns = now;
 }
@@ -258,6 +263,7 @@ static void *run(void *arg)
 		more = work(l);
 		gate_leave(l);
 	}
+	priority_fini(&l->priority);
 	return NULL;
 }
 

@@ -245,8 +245,8 @@ class PathTest(unittest.TestCase):
         stream.stop()
         stream.check()
         self.assertEqual(seen, set(both))
-        # What is idle looks at nothing; a lane that sees another packet finds that it is not busy.
-        deadline = time.monotonic() + 2
+        # What is idle looks at nothing; another packet, five seconds later, finds that it is not busy.
+        deadline = time.monotonic() + 12
         while time.monotonic() < deadline and any(first_threads(p) for p in both):
             one.host.ping("10.9.0.2", 1, timeout=1)
             time.sleep(0.05)

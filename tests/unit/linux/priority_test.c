@@ -68,6 +68,7 @@ static int first_and_back(void)
 	priority_be_first(&p, true);
 	priority_be_first(&p, false);
 	CHECK(!p.is_first && policy() == SCHED_OTHER && nice_value() == -15);
+	priority_fini(&p);
 	return 0;
 }
 
@@ -144,16 +145,23 @@ static void test_not_first(void **state)
 static void test_use(void **state)
 {
 	struct thread_use before, after;
+	struct priority p;
 	uint64_t until = clock_now() + 30 * NS_PER_MS;
 
 	(void)state;
-	priority_use(&before);
+	priority_init(&p, 0, SLICE);
+	priority_use(&p, &before);
 	while (clock_now() < until)
 		;
 	usleep(1000);
-	priority_use(&after);
+	priority_use(&p, &after);
 	assert_in_range(after.cpu_ns - before.cpu_ns, NS_PER_MS, 31 * NS_PER_MS);
-	assert_true(after.waits > before.waits);
+	assert_true(after.rests > before.rests);
+	if (p.schedstat_fd >= 0) {
+		assert_true(after.runs > before.runs);
+		assert_true(after.delayed_ns >= before.delayed_ns);
+	}
+	priority_fini(&p);
 }
 
 int main(void)
