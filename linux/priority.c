@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,17 +81,15 @@ static uint64_t nanoseconds(const struct timeval *t)
 /* "TIME-RUN TIME-WAITED RUNS", in nanoseconds; all zero in kernels that do not count. */
 static void read_schedstat(int fd, struct thread_use *out)
 {
-	char text[96];
+	char text[96], *p = text;
 	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
-	unsigned long long ran, waited, runs;
 
 	if (n <= 0)
 		return;
 	text[n] = 0;
-	if (sscanf(text, "%llu %llu %llu", &ran, &waited, &runs) != 3)
-		return;
-	out->delayed_ns = waited;
-	out->runs = runs;
+	(void)strtoull(p, &p, 10);
+	out->delayed_ns = strtoull(p, &p, 10);
+	out->runs = strtoull(p, &p, 10);
 }
 
 void priority_use(const struct priority *p, struct thread_use *out)

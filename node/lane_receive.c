@@ -214,6 +214,8 @@ bool lane_receive(struct lane *l, enum ip_family family, uint64_t now)
 	}
 	if (r->count)
 		open_gathered(l, now);
+	if (r->coalescer.packets_n && !l->blocked)
+		l->ready |= READY_TUN; /* most likely something was answered at once, if only by an ACK */
 	write_all(l);
 	l->crowd_items += n;
 	l->crowd_bytes += bytes;

@@ -6,6 +6,7 @@
 
 #include "linux/priority.h"
 #include "node/lanes.h"
+#include "node/rank.h"
 #include "packet/coalesce.h"
 #include "packet/segment.h"
 #include "queue/fair.h"
@@ -107,8 +108,7 @@ struct lane {
 	uint64_t crowd_ns, crowd_items, crowd_bytes; /* what came since then */
 	bool crowded;      /* so much came in a millisecond that it shall gather */
 	struct priority priority;
-	struct thread_use use; /* by USE_NS */
-	uint64_t use_ns, first_until;
+	struct rank rank;
 	unsigned ready;    /* enum lane_ready: what may have something */
 	struct udp *udp;
 	struct wg_lane wg;

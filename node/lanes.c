@@ -26,11 +26,6 @@
  * one is idle. Who was delayed is first for long enough that finding it out again is rare. */
 #define NICE     (-15)
 #define SLICE_NS (100 * NS_PER_US)
-#define RANK_NS  (20 * NS_PER_MS)
-#define FIRST_NS (5 * NS_PER_S)
-#define BUSY_PERCENT 20 /* of a processor */
-#define FULL_PERCENT 95
-#define DELAY_NS     (60 * NS_PER_US)
 
 unsigned lanes_for_host(void)
 {
@@ -200,25 +195,14 @@ static void watch_crowd(struct lane *l, uint64_t now)
 	l->crowd_ns = now;
 }
 
-/* Comes first: who is busy, and who has to wait for those. Not who leaves no time to the programs:
- * then it shares with them, or they would not run at all. */
 static void watch_rank(struct lane *l, uint64_t now)
 {
 	struct thread_use use;
-	uint64_t past = now - l->use_ns, ran;
 
-	if (past < RANK_NS)
+	if (!rank_is_due(&l->rank, now))
 		return;
 	priority_use(&l->priority, &use);
-	ran = use.cpu_ns - l->use.cpu_ns;
-	if (ran > past / 100 * BUSY_PERCENT ||
-	    use.delayed_ns - l->use.delayed_ns > (use.runs - l->use.runs) * DELAY_NS)
-		l->first_until = now + FIRST_NS;
-	if (use.rests == l->use.rests || ran > past / 100 * FULL_PERCENT)
-		l->first_until = now;
-	priority_be_first(&l->priority, now < l->first_until);
-	l->use = use;
-	l->use_ns = now;
+	priority_be_first(&l->priority, rank_look(&l->rank, &use, now));
 }
 
 static bool work(struct lane *l)
