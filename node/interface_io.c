@@ -11,7 +11,7 @@
 #define ROUNDS           4  /* batches from one socket before others have their turn */
 #define MESSAGES         64 /* of the lanes, before packets have their turn */
 #define TRIM_MS          2000  /* after the first session */
-#define TRIM_AGAIN_MS    60000 /* after later ones */
+#define TRIM_AGAIN_MS    10000 /* after later ones */
 #define SETTLE_ROUNDS    8  /* hooks that keep asking for more wait for the loop's next turn */
 
 /* One socket under poll. It outlives the socket by one turn of the loop when the port changes. */
@@ -103,21 +103,38 @@ static size_t send_output(struct interface *i, uint64_t now)
 	return n;
 }
 
-static void on_trim(uv_timer_t *timer)
+/* Whether packets came or went since this was asked last. */
+static bool is_in_use(struct interface *i)
 {
-	(void)timer;
-	memory_drop_text();
+	struct lanes_stats stats;
+	uint64_t packets;
+
+	lanes_stats(i->lanes, &stats);
+	packets = stats.udp_rx + stats.tun_rx;
+	if (packets == i->trimmed_at)
+		return false;
+	i->trimmed_at = packets;
+	return true;
 }
 
-/* A handshake walks through much of the cryptography library, which packets have no use for. */
+/* A handshake walks through much of the cryptography library, which packets have no use for; and
+ * packets that once had to wait leave buffers behind that the next ones do not need. */
+static void on_trim(uv_timer_t *timer)
+{
+	struct interface *i = timer->data;
+
+	memory_drop_text();
+	lanes_trim(i->lanes);
+	if (is_in_use(i))
+		uv_timer_start(timer, on_trim, TRIM_AGAIN_MS, 0);
+}
+
 static void trim_soon(struct interface *i)
 {
-	uint64_t first = i->trimmed ? TRIM_AGAIN_MS : TRIM_MS;
+	uint64_t first = i->trimmed_at ? TRIM_AGAIN_MS : TRIM_MS;
 
-	if (uv_is_active((uv_handle_t *)&i->trim_timer) || i->closing)
-		return;
-	i->trimmed = true;
-	uv_timer_start(&i->trim_timer, on_trim, first, 0);
+	if (!uv_is_active((uv_handle_t *)&i->trim_timer) && !i->closing)
+		uv_timer_start(&i->trim_timer, on_trim, first, 0);
 }
 
 static bool hand_out_events(struct interface *i, uint64_t now)

@@ -49,7 +49,7 @@ struct interface {
 	uint64_t armed_ns; /* when it fires; TIME_NEVER: not armed */
 	bool settling, settle_again; /* hooks may call back into the interface */
 	bool closing, gone;
-	bool trimmed;
+	uint64_t trimmed_at; /* packets by the last time that memory was given back */
 	bool rechecking; /* network_timer runs for the second look at the sources */
 	/* Sources that were given up a moment ago. What was on its way to them still comes in, and
 	 * must not bring them back. */

@@ -3,11 +3,15 @@
 
 #include <stdlib.h>
 
+#include "linux/memory.h"
+
+#define STORAGE_BYTES ((size_t)RECEIVE_TRAINS * RECEIVE_SIZE)
+
 enum err lane_receive_init(struct lane *l)
 {
 	struct receiver *r = &l->receiver;
 
-	r->storage = aligned_alloc(LINE, (size_t)RECEIVE_TRAINS * RECEIVE_SIZE);
+	r->storage = aligned_alloc(LINE, STORAGE_BYTES);
 	if (!r->storage)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < RECEIVE_TRAINS; i++)
@@ -18,6 +22,12 @@ enum err lane_receive_init(struct lane *l)
 void lane_receive_fini(struct lane *l)
 {
 	free(l->receiver.storage);
+}
+
+/* Between turns nothing is in there. */
+void lane_receive_trim(struct lane *l)
+{
+	memory_drop(l->receiver.storage, STORAGE_BYTES);
 }
 
 /* ---- to TUN ---- */

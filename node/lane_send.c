@@ -5,12 +5,15 @@
 #include <sys/epoll.h>
 
 #include "linux/entropy.h"
+#include "linux/memory.h"
 #include "packet/flow.h"
 #include "wireguard/ip.h"
 
 #define QUANTUM     (16U << 10)
 #define NARROW_NS   NS_PER_S /* an MTU may grow again */
 #define SLOTS       (BIG_SLOTS + SMALL_SLOTS)
+/* Pages that are never touched cost nothing. */
+#define STORAGE_BYTES ((size_t)BIG_SLOTS * BIG_SIZE + (size_t)SMALL_SLOTS * SMALL_MAX)
 
 /* ---- slots ---- */
 
@@ -40,9 +43,7 @@ enum err lane_send_init(struct lane *l)
 	struct sender *s = &l->sender;
 	uint8_t *p;
 
-	/* Pages that are never touched cost nothing. */
-	s->storage = aligned_alloc(LINE, (size_t)BIG_SLOTS * BIG_SIZE +
-	                                         (size_t)SMALL_SLOTS * SMALL_MAX);
+	s->storage = aligned_alloc(LINE, STORAGE_BYTES);
 	s->out = aligned_alloc(LINE, SEND_BYTES);
 	if (!s->storage || !s->out)
 		return ERR_NOMEM;
@@ -58,6 +59,16 @@ enum err lane_send_init(struct lane *l)
 		give(s, slot);
 	}
 	return ERR_OK;
+}
+
+void lane_send_trim(struct lane *l)
+{
+	struct sender *s = &l->sender;
+
+	if (fair_is_empty(&s->queue))
+		memory_drop(s->storage, STORAGE_BYTES);
+	if (!s->count)
+		memory_drop(s->out, SEND_BYTES);
 }
 
 void lane_send_fini(struct lane *l)

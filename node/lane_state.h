@@ -167,11 +167,14 @@ bool lane_send(struct lane *l, uint64_t now);
 void lane_send_discard(struct lane *l, uint64_t now);
 /* Forgets what was sealed for sockets that are gone, or for peers that may be. */
 void lane_send_forget(struct lane *l);
+/* Gives back the memory of what does not wait. */
+void lane_send_trim(struct lane *l);
 
 /* ---- lane_receive.c: UDP to TUN ---- */
 
 enum err lane_receive_init(struct lane *l) MUST_CHECK;
 void lane_receive_fini(struct lane *l);
+void lane_receive_trim(struct lane *l);
 bool lane_receive(struct lane *l, enum ip_family family, uint64_t now);
 
 #endif

@@ -17,7 +17,7 @@
 #define EVENTS 4
 #define CROWD_ITEMS 40 /* per millisecond: packets from TUN and trains from UDP */
 #define CROWD_BYTES (256U << 10)
-#define GATHER_NS   (50 * NS_PER_US)
+#define GATHER_NS   (60 * NS_PER_US)
 /* Whoever fills the tunnel keeps the processors busy. A lane that has to wait for them lets a queue
  * build up in a socket, where a ping waits behind everything else; so lanes come before programs, as
  * the kernel's own packet path does: by their share, and, when there is much to do, as a matter of
@@ -459,6 +459,16 @@ bool lanes_take_trains(const struct lanes *l)
 	for (unsigned i = 0; i < l->count; i++)
 		all = all && l->lane[i].udp && udp_takes_trains(l->lane[i].udp);
 	return all;
+}
+
+void lanes_trim(struct lanes *l)
+{
+	lanes_enter(l);
+	for (unsigned i = 0; i < l->count; i++) {
+		lane_send_trim(&l->lane[i]);
+		lane_receive_trim(&l->lane[i]);
+	}
+	lanes_leave(l);
 }
 
 static void add_lane(struct lanes_stats *s, const struct lane *l)

@@ -79,6 +79,8 @@ struct lanes_stats {
 };
 void lanes_stats(const struct lanes *l, struct lanes_stats *out);
 unsigned lanes_count(const struct lanes *l);
+/* Gives back the memory of packets that were handed on. Owner only. */
+void lanes_trim(struct lanes *l);
 /* Whether datagrams leave, and come, as trains; on all lanes. Owner only. */
 bool lanes_send_trains(struct lanes *l);
 bool lanes_take_trains(const struct lanes *l);

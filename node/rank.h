@@ -11,11 +11,13 @@
 #define RANK_FIRST_NS    (5 * NS_PER_S)
 #define RANK_BUSY_PERCENT 20 /* of a processor */
 #define RANK_FULL_PERCENT 95
-#define RANK_DELAY_NS    (60 * NS_PER_US)
+#define RANK_DELAY_NS    (100 * NS_PER_US)
+#define RANK_DELAY_RUNS  8 /* that tell something; one may happen to anybody */
 
 struct rank {
 	struct thread_use use; /* by NOW_NS */
 	uint64_t now_ns, first_until;
+	uint64_t delayed_ns, runs; /* of USE, when delays were looked at */
 };
 
 /* Whether it is time to look again, RANK_NS after the last look. */
@@ -25,7 +27,7 @@ static inline bool rank_is_due(const struct rank *r, uint64_t now)
 }
 
 /* What the thread did by NOW. True if it is to come first: it was busy since the last look, or had
- * to wait for a processor, RANK_DELAY_NS each time, at most RANK_FIRST_NS ago. Not if it leaves no
+ * to wait for a processor, RANK_DELAY_NS on average, at most RANK_FIRST_NS ago. Not if it leaves no
  * time to the programs: then it shares with them, or they would not run at all. */
 bool rank_look(struct rank *r, const struct thread_use *use, uint64_t now);
 

@@ -62,19 +62,32 @@ static void test_busy_is_first(void **state)
 static void test_delayed_is_first(void **state)
 {
 	(void)state;
-	assert_true(after(20, 100, 2, 61, 2));
+	assert_true(after(20, 100, 8, 101, 8));
 	begin(NULL);
-	assert_true(after(3000, 50, 1, 200, 1)); /* one packet in three seconds */
+	assert_false(after(20, 100, 7, 1000, 7));
+	assert_true(after(20, 50, 1, 1000, 1));
+	begin(NULL);
+	for (unsigned i = 0; i < 7; i++)
+		assert_false(after(3000, 50, 1, 200, 1)); /* one packet in three seconds */
+	assert_true(after(3000, 50, 1, 200, 1));
+}
+
+static void test_start_tells_nothing(void **state)
+{
+	(void)state;
+	rank = (struct rank){ 0 };
+	assert_false(after(20, 100, 3, 1000, 3));
+	assert_false(after(20, 100, 50, 10, 50));
 }
 
 static void test_first_lasts(void **state)
 {
 	(void)state;
-	assert_true(after(20, 100, 2, 500, 2));
+	assert_true(after(20, 100, 8, 500, 8));
 	for (unsigned i = 0; i < 49; i++)
 		assert_true(after(100, 100, 2, 5, 2));
 	assert_false(after(100, 100, 2, 5, 2));
-	assert_true(after(20, 100, 2, 500, 2));
+	assert_true(after(20, 100, 8, 500, 8));
 	assert_false(after(RANK_FIRST_NS / NS_PER_MS, 10, 1, 5, 1));
 }
 
@@ -103,6 +116,7 @@ int main(void)
 		cmocka_unit_test_setup(test_quiet_is_not_first, begin),
 		cmocka_unit_test_setup(test_busy_is_first, begin),
 		cmocka_unit_test_setup(test_delayed_is_first, begin),
+		cmocka_unit_test_setup(test_start_tells_nothing, begin),
 		cmocka_unit_test_setup(test_first_lasts, begin),
 		cmocka_unit_test_setup(test_who_leaves_no_time_is_not_first, begin),
 		cmocka_unit_test_setup(test_without_delays, begin),
