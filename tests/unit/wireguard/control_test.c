@@ -1,20 +1,6 @@
-/* What the host orders and is told: keys, peers, held initiations, errors, memory. */
+/* What the host orders and is told: keys, peers, errors, memory. */
 #include "wire.h"
 #include "wireguard/state.h"
-
-static void set_psk(struct wire *w, unsigned a, unsigned b, uint8_t v)
-{
-	uint8_t psk[32];
-
-	memset(psk, v, sizeof(psk));
-	wg_peer_set_psk(peer_of(w, a, b), psk);
-}
-
-static void initiate(struct wire *w, unsigned a, unsigned b)
-{
-	wg_peer_initiate(peer_of(w, a, b), true, w->now);
-	wire_pump(w, a);
-}
 
 /* ---- pre-shared keys ---- */
 
@@ -25,8 +11,8 @@ static void preshared_key(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_pair(&w, 0, 1);
-	set_psk(&w, 0, 1, 7);
-	set_psk(&w, 1, 0, 7);
+	wire_set_psk(&w, 0, 1, 7);
+	wire_set_psk(&w, 1, 0, 7);
 	wire_ping(&w, 0, 1, 84);
 	wire_settle(&w);
 	assert_int_equal(w.node[1].delivered, 1);
@@ -41,8 +27,8 @@ static void wrong_preshared_key(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_pair(&w, 0, 1);
-	set_psk(&w, 0, 1, 7);
-	set_psk(&w, 1, 0, 8);
+	wire_set_psk(&w, 0, 1, 7);
+	wire_set_psk(&w, 1, 0, 8);
 	wire_ping(&w, 0, 1, 84);
 	wire_settle(&w);
 	assert_true(take_event(&w, 0, WG_EVENT_BAD_RESPONSE, &e));
@@ -50,7 +36,7 @@ static void wrong_preshared_key(void **state)
 	assert_int_equal(w.node[0].event_count + w.node[1].event_count, 0);
 	assert_true(info_of(&w, 0, 1).handshaking); /* it goes on trying */
 	assert_false(info_of(&w, 1, 0).has_session);
-	set_psk(&w, 1, 0, 7);
+	wire_set_psk(&w, 1, 0, 7);
 	wire_run(&w, 6 * S);
 	assert_int_equal(w.node[1].delivered, 1);
 	wire_down(&w);
@@ -64,12 +50,12 @@ static void another_key_at_once(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_pair(&w, 0, 1);
-	set_psk(&w, 1, 0, 8);
+	wire_set_psk(&w, 1, 0, 8);
 	wire_ping(&w, 0, 1, 84);
 	wire_settle(&w);
 	assert_true(take_event(&w, 0, WG_EVENT_BAD_RESPONSE, NULL));
-	set_psk(&w, 0, 1, 8);
-	initiate(&w, 0, 1);
+	wire_set_psk(&w, 0, 1, 8);
+	wire_initiate(&w, 0, 1);
 	assert_int_equal(sent_since(&w, 0, 0, MESSAGE_INITIATION), 1);
 	wire_run(&w, 40 * MS);
 	assert_int_equal(sent_since(&w, 0, 0, MESSAGE_INITIATION), 2);
@@ -97,7 +83,7 @@ static void forged_responses(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_pair(&w, 0, 1);
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	wire_run(&w, 1 * MS);
 	assert_int_equal(w.flight[0].bytes[0], MESSAGE_RESPONSE);
 	memcpy(good, w.flight[0].bytes, RESPONSE_LEN);
@@ -139,7 +125,7 @@ static void any_broken_byte_of_a_response(void **state)
 	w.filter = break_response;
 	for (unsigned at = 0; at < MAC2_AT(RESPONSE_LEN); at++) {
 		w.filter_arg = &at;
-		initiate(&w, 0, 1);
+		wire_initiate(&w, 0, 1);
 		wire_run(&w, 30 * MS);
 		assert_false(info_of(&w, 0, 1).has_session);
 	}
@@ -156,11 +142,11 @@ static void initiations_are_spaced_and_ordered(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_pair(&w, 0, 1);
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	memcpy(first, w.flight[0].bytes, INITIATION_LEN);
 	w.flights = 0;
 	wire_run(&w, 20 * MS);
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	memcpy(second, w.flight[0].bytes, INITIATION_LEN);
 	w.flights = 0;
 	wire_inject(&w, 1, second, INITIATION_LEN, &w.node[0].at);
@@ -171,11 +157,11 @@ static void initiations_are_spaced_and_ordered(void **state)
 	assert_int_equal(sent_since(&w, 0, 1, MESSAGE_RESPONSE), 1);
 	/* Newer, but within 20 ms of one that was taken. */
 	w.latency = 0;
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	memcpy(first, w.flight[0].bytes, INITIATION_LEN);
 	w.flights = 0;
 	w.now += 20 * MS;
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	memcpy(second, w.flight[0].bytes, INITIATION_LEN);
 	w.flights = 0;
 	wire_inject(&w, 1, first, INITIATION_LEN, &w.node[0].at);
@@ -199,7 +185,7 @@ static void clock_set_back(void **state)
 	wg_set_wall(w.node[0].d, w.now, (struct wall_time){ 1600000000, 0 });
 	for (unsigned i = 0; i < 5; i++) {
 		wire_run(&w, 21 * MS);
-		initiate(&w, 0, 1);
+		wire_initiate(&w, 0, 1);
 		wire_settle(&w);
 		assert_int_equal(sent_since(&w, 0, 1, MESSAGE_RESPONSE), 2 + i);
 	}
@@ -208,7 +194,7 @@ static void clock_set_back(void **state)
 	wg_peer_remove(w.node[0].d, peer_of(&w, 0, 1));
 	wire_peer(&w, 0, 1);
 	wire_run(&w, 21 * MS);
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	wire_settle(&w);
 	assert_int_equal(sent_since(&w, 0, 1, MESSAGE_RESPONSE), 7);
 	wire_down(&w);
@@ -247,7 +233,7 @@ static void blind_retries_until_it_gives_up(void **state)
 	(void)state;
 	wire_up(&w, 2);
 	wire_peer_hidden(&w, 0, 1);
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	wire_run(&w, 90 * S);
 	assert_in_range(sent_since(&w, 0, 0, MESSAGE_INITIATION), 17, 18);
 	assert_true(take_event(&w, 0, WG_EVENT_GAVE_UP, NULL));
@@ -279,6 +265,24 @@ static void reset_and_keepalive(void **state)
 	wire_settle(&w);
 	assert_int_equal(w.node[1].delivered, 2);
 	assert_true(w.node[0].events[0].first);
+	wire_down(&w);
+}
+
+/* The endpoint is taken away while a handshake runs: what waits for it is not kept for ever. */
+static void endpoint_taken_away(void **state)
+{
+	struct wire w;
+	struct endpoint none = { { IP_NONE, { 0 } }, 0, 0 };
+
+	(void)state;
+	wire_up(&w, 2);
+	wire_peer(&w, 0, 1);
+	wire_ping(&w, 0, 1, 84);
+	wg_peer_set_endpoint(peer_of(&w, 0, 1), &none);
+	wire_run(&w, 6 * S);
+	assert_int_equal(sent_since(&w, 0, 0, 0), 1);
+	assert_true(take_event(&w, 0, WG_EVENT_GAVE_UP, NULL));
+	assert_int_equal(peer_of(&w, 0, 1)->staging.count, 0);
 	wire_down(&w);
 }
 
@@ -327,7 +331,7 @@ static void without_a_key(void **state)
 	assert_int_equal(wire_ping(&w, 1, 0, 84), WG_STAGED);
 	assert_int_equal(sent_since(&w, 0, 1, MESSAGE_INITIATION), 0);
 	wire_run(&w, 30 * MS);
-	initiate(&w, 0, 1);
+	wire_initiate(&w, 0, 1);
 	wire_settle(&w);
 	assert_int_equal(w.node[1].verdicts[WG_DROP_UNKNOWN], 1);
 	wire_down(&w);
@@ -434,188 +438,6 @@ static void many_peers(void **state)
 		wg_tick(w.node[0].d, at);
 		assert_true(wg_deadline(w.node[0].d) > at);
 	}
-	wire_down(&w);
-}
-
-/* ---- held initiations ---- */
-
-static void hold_up(struct wire *w, unsigned n)
-{
-	struct wg_config cfg = { .hold_unknown = true };
-
-	wire_up_with(w, n, &cfg);
-	for (unsigned i = 1; i < n; i++)
-		wire_peer(w, i, 0);
-}
-
-static void hold_and_accept(void **state)
-{
-	struct wire w;
-	struct wg_event e;
-	struct wg_peer *p;
-
-	(void)state;
-	hold_up(&w, 3);
-	set_psk(&w, 1, 0, 9);
-	wire_ping(&w, 1, 0, 84);
-	wire_settle(&w);
-	assert_true(take_event(&w, 0, WG_EVENT_UNKNOWN_KEY, &e));
-	assert_null(e.peer);
-	assert_memory_equal(e.public_key, w.node[1].public, 32);
-	assert_true(endpoint_eq(&e.path.remote, &w.node[1].at));
-	p = wire_peer_hidden(&w, 0, 2);
-	assert_int_equal(wg_hold_accept(w.node[0].d, e.hold, p, w.now), ERR_INVALID);
-	p = wire_peer_hidden(&w, 0, 1);
-	set_psk(&w, 0, 1, 9);
-	assert_int_equal(wg_hold_accept(w.node[0].d, e.hold, p, w.now), ERR_OK);
-	assert_int_equal(wg_hold_accept(w.node[0].d, e.hold, p, w.now), ERR_NOT_FOUND);
-	wire_pump(&w, 0);
-	assert_false(info_of(&w, 0, 1).has_session); /* not before it has proved itself */
-	wire_settle(&w);
-	assert_int_equal(w.node[0].delivered, 1);
-	assert_true(take_event(&w, 0, WG_EVENT_SESSION, NULL));
-	wire_down(&w);
-}
-
-static void holds_run_out(void **state)
-{
-	struct wire w;
-	struct wg_event e;
-	struct wg_peer *p;
-
-	(void)state;
-	hold_up(&w, 2);
-	initiate(&w, 1, 0);
-	wire_settle(&w);
-	assert_true(take_event(&w, 0, WG_EVENT_UNKNOWN_KEY, &e));
-	assert_int_equal(wg_deadline(w.node[0].d), w.now + 5 * S);
-	wg_tick(w.node[0].d, w.now + 5 * S);
-	p = wire_peer_hidden(&w, 0, 1);
-	assert_int_equal(wg_hold_accept(w.node[0].d, e.hold, p, w.now + 5 * S), ERR_NOT_FOUND);
-	assert_int_equal(wg_deadline(w.node[0].d), TIME_NEVER);
-	assert_true(ct_is_zero(w.node[0].d->holds, sizeof(w.node[0].d->holds)));
-	wire_down(&w);
-}
-
-/* At most 16; the same key has one place, and a replay takes none. */
-static void holds_are_bounded(void **state)
-{
-	struct wire w;
-	struct wg_event e;
-	uint8_t init[INITIATION_LEN];
-	unsigned n = 0;
-
-	(void)state;
-	hold_up(&w, 22);
-	for (unsigned i = 1; i < 22; i++) {
-		initiate(&w, i, 0);
-		memcpy(init, w.flight[0].bytes, INITIATION_LEN);
-		wire_settle(&w);
-		wire_inject(&w, 0, init, INITIATION_LEN, &w.node[i].at);
-	}
-	assert_int_equal(w.node[0].event_count, 21);
-	for (unsigned i = 0; i < MAX_HOLDS; i++)
-		n += w.node[0].d->holds[i].id != 0;
-	assert_int_equal(n, 16);
-	w.node[0].event_count = 0;
-	wire_run(&w, 21 * MS);
-	initiate(&w, 21, 0);
-	wire_settle(&w);
-	assert_true(take_event(&w, 0, WG_EVENT_UNKNOWN_KEY, &e));
-	n = 0;
-	for (unsigned i = 0; i < MAX_HOLDS; i++)
-		n += ct_equal(w.node[0].d->holds[i].init.their_public, w.node[21].public, 32);
-	assert_int_equal(n, 1);
-	wg_hold_drop(w.node[0].d, e.hold);
-	wg_hold_drop(w.node[0].d, 0);
-	wire_down(&w);
-}
-
-/* A whole crowd of strangers gets in: the queue waits while the host hears of sixteen. */
-static void crowd_of_strangers(void **state)
-{
-	struct wire w;
-	struct wg_event e;
-	struct wg_peer *p;
-	unsigned in = 0;
-
-	(void)state;
-	hold_up(&w, 81);
-	w.node[0].budget = 0;
-	for (unsigned i = 1; i < 81; i++)
-		assert_int_equal(wire_ping(&w, i, 0, 84), WG_STAGED);
-	wire_settle(&w);
-	w.node[0].budget = SIZE_MAX;
-	while (wg_handshakes(w.node[0].d, 1000, w.now) || w.node[0].d->handshakes.count == 0) {
-		unsigned before = in;
-
-		while (wg_next_event(w.node[0].d, &e)) {
-			assert_int_equal(wg_peer_add(w.node[0].d, e.public_key, &p, w.now), ERR_OK);
-			assert_int_equal(wg_hold_accept(w.node[0].d, e.hold, p, w.now), ERR_OK);
-			in++;
-		}
-		assert_true(in - before <= MAX_HOLDS);
-		if (in == before)
-			break;
-	}
-	assert_int_equal(in, 80);
-	wire_pump(&w, 0);
-	wire_run(&w, 100 * MS);
-	for (unsigned i = 1; i < 81; i++)
-		assert_true(info_of(&w, i, 0).has_session);
-	wire_down(&w);
-}
-
-/* The endpoint is taken away while a handshake runs: what waits for it is not kept for ever. */
-static void endpoint_taken_away(void **state)
-{
-	struct wire w;
-	struct endpoint none = { { IP_NONE, { 0 } }, 0, 0 };
-
-	(void)state;
-	wire_up(&w, 2);
-	wire_peer(&w, 0, 1);
-	wire_ping(&w, 0, 1, 84);
-	wg_peer_set_endpoint(peer_of(&w, 0, 1), &none);
-	wire_run(&w, 6 * S);
-	assert_int_equal(sent_since(&w, 0, 0, 0), 1);
-	assert_true(take_event(&w, 0, WG_EVENT_GAVE_UP, NULL));
-	assert_int_equal(peer_of(&w, 0, 1)->staging.count, 0);
-	wire_down(&w);
-}
-
-/* Nobody is held whose initiation does not prove the key. */
-static void holds_need_a_proof(void **state)
-{
-	struct wire w;
-	struct cookie_maker maker;
-	uint8_t init[INITIATION_LEN];
-
-	(void)state;
-	hold_up(&w, 2);
-	initiate(&w, 1, 0);
-	memcpy(init, w.flight[0].bytes, INITIATION_LEN);
-	w.flights = 0;
-	init[INITIATION_TIMESTAMP_AT] ^= 1;
-	wg_cookie_maker_init(&maker, w.node[0].public);
-	wg_cookie_add_macs(&maker, init, INITIATION_LEN, w.now);
-	assert_int_equal(wire_inject(&w, 0, init, INITIATION_LEN, &w.node[1].at), WG_CONSUMED);
-	assert_int_equal(w.node[0].event_count, 0);
-	wire_down(&w);
-}
-
-/* Without hold_unknown nobody hears of strangers. */
-static void strangers_are_dropped(void **state)
-{
-	struct wire w;
-
-	(void)state;
-	wire_up(&w, 2);
-	wire_peer(&w, 1, 0);
-	initiate(&w, 1, 0);
-	wire_settle(&w);
-	assert_int_equal(w.node[0].event_count, 0);
-	assert_int_equal(sent_since(&w, 0, 0, 0), 0);
 	wire_down(&w);
 }
 
@@ -773,19 +595,13 @@ int main(void)
 		cmocka_unit_test(blind_initiation),
 		cmocka_unit_test(blind_retries_until_it_gives_up),
 		cmocka_unit_test(reset_and_keepalive),
+		cmocka_unit_test(endpoint_taken_away),
 		cmocka_unit_test(key_change_rekeys_at_once),
 		cmocka_unit_test(without_a_key),
 		cmocka_unit_test(our_own_key_is_no_peer),
 		cmocka_unit_test(low_order_peer),
 		cmocka_unit_test(removal_forgets_everything),
 		cmocka_unit_test(many_peers),
-		cmocka_unit_test(hold_and_accept),
-		cmocka_unit_test(holds_run_out),
-		cmocka_unit_test(holds_are_bounded),
-		cmocka_unit_test(crowd_of_strangers),
-		cmocka_unit_test(endpoint_taken_away),
-		cmocka_unit_test(holds_need_a_proof),
-		cmocka_unit_test(strangers_are_dropped),
 		cmocka_unit_test(malformed_datagrams),
 		cmocka_unit_test(malformed_packets),
 		cmocka_unit_test(out_of_memory_sweep),

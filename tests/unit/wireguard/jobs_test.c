@@ -16,8 +16,7 @@ static void pair_up(struct wire *w)
 
 static void initiate(struct wire *w, unsigned a, unsigned b)
 {
-	wg_peer_initiate(peer_of(w, a, b), true, w->now);
-	wire_pump(w, a);
+	wire_initiate(w, a, b);
 	wire_settle(w);
 }
 

@@ -272,6 +272,20 @@ enum wg_verdict wire_ping(struct wire *w, unsigned a, unsigned b, uint32_t len)
 	return wire_send_tos(w, a, b, len, 0);
 }
 
+void wire_initiate(struct wire *w, unsigned a, unsigned b)
+{
+	wg_peer_initiate(peer_of(w, a, b), true, w->now);
+	wire_pump(w, a);
+}
+
+void wire_set_psk(struct wire *w, unsigned a, unsigned b, uint8_t v)
+{
+	uint8_t psk[32];
+
+	memset(psk, v, sizeof(psk));
+	wg_peer_set_psk(peer_of(w, a, b), psk);
+}
+
 /* ---- receiving ---- */
 
 static enum wg_verdict receive(struct wire *w, unsigned a, const void *bytes, uint32_t len,

@@ -113,6 +113,10 @@ void wire_run(struct wire *w, uint64_t ns);
 void wire_settle(struct wire *w);
 /* An IPv4 packet of LEN bytes from A's inner address to B's. The verdict of wg_seal. */
 enum wg_verdict wire_ping(struct wire *w, unsigned a, unsigned b, uint32_t len);
+/* A begins a handshake with B, now. */
+void wire_initiate(struct wire *w, unsigned a, unsigned b);
+/* The pre-shared key that A has for B: 32 bytes of V. */
+void wire_set_psk(struct wire *w, unsigned a, unsigned b, uint8_t v);
 enum wg_verdict wire_send_tos(struct wire *w, unsigned a, unsigned b, uint32_t len, uint8_t tos);
 /* Gives BYTES to node A as a datagram from FROM. The verdict of wg_open. */
 enum wg_verdict wire_inject(struct wire *w, unsigned a, const void *bytes, uint32_t len,
