@@ -5,6 +5,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Both are multiples of the page. */
+static void give_back(uintptr_t from, uintptr_t to)
+{
+	(void)madvise((void *)from, to - from, MADV_DONTNEED); // NOLINT(performance-no-int-to-ptr)
+}
+
 /* Segments that cannot be written to are the file's own bytes: there is nothing to lose. What is
  * made read-only after relocation belongs to a writable one. */
 static int drop_object(struct dl_phdr_info *object, size_t size, void *ctx)
@@ -19,9 +25,7 @@ static int drop_object(struct dl_phdr_info *object, size_t size, void *ctx)
 
 		if (p->p_type != PT_LOAD || p->p_flags & PF_W)
 			continue;
-		from &= ~(page - 1);
-		to = (to + page - 1) & ~(page - 1);
-		(void)madvise((void *)from, to - from, MADV_DONTNEED); // NOLINT(performance-no-int-to-ptr)
+		give_back(from & ~(page - 1), (to + page - 1) & ~(page - 1));
 	}
 	return 0;
 }
@@ -37,5 +41,5 @@ void memory_drop(void *p, size_t n)
 	uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1), to = ((uintptr_t)p + n) & ~(page - 1);
 
 	if (from < to)
-		(void)madvise((void *)from, to - from, MADV_DONTNEED); // NOLINT(performance-no-int-to-ptr)
+		give_back(from, to);
 }

@@ -213,7 +213,6 @@ bool lane_receive(struct lane *l, enum ip_family family, uint64_t now)
 	n = udp_receive_trains(l->udp, family, r->trains, want);
 	if (!atomic_load_explicit(&l->all->open, memory_order_relaxed))
 		return n == want;
-	lane_count(&l->counters.udp_trains, n);
 	begin_batch(l);
 	for (size_t i = 0; i < n; i++) {
 		const struct udp_train *t = &r->trains[i];

@@ -92,7 +92,7 @@ struct receiver {
 
 /* Written by the lane, read by anybody. */
 struct lane_counters {
-	_Atomic uint64_t udp_trains, udp_rx, udp_tx, udp_tx_errors, source_retries, tun_rx, tun_tx,
+	_Atomic uint64_t udp_rx, udp_tx, udp_tx_errors, source_retries, tun_rx, tun_tx,
 		tun_tx_errors, queue_dropped, queue_marked, owner_full;
 };
 
@@ -140,11 +140,6 @@ static inline void lane_count(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter,
 	                      atomic_load_explicit(counter, memory_order_relaxed) + n,
 	                      memory_order_relaxed);
-}
-
-static inline uint64_t lane_got(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 /* ---- lanes.c ---- */

@@ -199,7 +199,7 @@ static void watch_rank(struct lane *l, uint64_t now)
 {
 	struct thread_use use;
 
-	if (!rank_is_due(&l->rank, now))
+	if (!l->priority.may_be_first || !rank_is_due(&l->rank, now))
 		return;
 	priority_use(&l->priority, &use);
 	priority_be_first(&l->priority, rank_look(&l->rank, &use, now));
@@ -471,22 +471,27 @@ void lanes_trim(struct lanes *l)
 	lanes_leave(l);
 }
 
+static uint64_t get(const _Atomic uint64_t *v)
+{
+	return atomic_load_explicit(v, memory_order_relaxed);
+}
+
 static void add_lane(struct lanes_stats *s, const struct lane *l)
 {
 	const struct lane_counters *c = &l->counters;
 
 	for (unsigned v = 0; v < WG_VERDICTS; v++)
-		s->verdicts[v] += lane_got(&l->wg.verdicts[v]);
-	s->udp_rx += lane_got(&c->udp_rx);
-	s->udp_tx += lane_got(&c->udp_tx);
-	s->udp_tx_errors += lane_got(&c->udp_tx_errors);
-	s->source_retries += lane_got(&c->source_retries);
-	s->tun_rx += lane_got(&c->tun_rx);
-	s->tun_tx += lane_got(&c->tun_tx);
-	s->tun_tx_errors += lane_got(&c->tun_tx_errors);
-	s->queue_dropped += lane_got(&c->queue_dropped);
-	s->queue_marked += lane_got(&c->queue_marked);
-	s->owner_full += lane_got(&c->owner_full);
+		s->verdicts[v] += get(&l->wg.verdicts[v]);
+	s->udp_rx += get(&c->udp_rx);
+	s->udp_tx += get(&c->udp_tx);
+	s->udp_tx_errors += get(&c->udp_tx_errors);
+	s->source_retries += get(&c->source_retries);
+	s->tun_rx += get(&c->tun_rx);
+	s->tun_tx += get(&c->tun_tx);
+	s->tun_tx_errors += get(&c->tun_tx_errors);
+	s->queue_dropped += get(&c->queue_dropped);
+	s->queue_marked += get(&c->queue_marked);
+	s->owner_full += get(&c->owner_full);
 }
 
 void lanes_stats(const struct lanes *l, struct lanes_stats *out)

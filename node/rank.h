@@ -7,12 +7,12 @@
 #include "base/time.h"
 #include "linux/priority.h"
 
-#define RANK_NS          (20 * NS_PER_MS)
-#define RANK_FIRST_NS    (5 * NS_PER_S)
+#define RANK_NS           (20 * NS_PER_MS)
+#define RANK_FIRST_NS     (5 * NS_PER_S)
 #define RANK_BUSY_PERCENT 20 /* of a processor */
 #define RANK_FULL_PERCENT 95
-#define RANK_DELAY_NS    (100 * NS_PER_US)
-#define RANK_DELAY_RUNS  8 /* that tell something; one may happen to anybody */
+#define RANK_DELAY_NS     (100 * NS_PER_US)
+#define RANK_DELAY_RUNS   8 /* that tell something; one may happen to anybody */
 
 struct rank {
 	struct thread_use use; /* by NOW_NS */
